@@ -1,0 +1,1 @@
+"""What happens, told once: logs, metrics and traces are observers of the same named points."""

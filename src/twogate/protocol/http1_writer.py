@@ -1,0 +1,288 @@
+"""HTTP/1.1 responses, calls to bytes (RFC 9112). Knows nothing of sockets, time or requests' bodies.
+
+One :class:`ResponseEncoder` makes one response. It decides the framing (length, chunks or close),
+keeps the application to it, and says afterwards whether the connection may be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import NoReturn, TypeAlias
+
+from twogate.errors import ApplicationError
+from twogate.protocol.events import RequestHead
+from twogate.protocol.headers import FORBIDDEN_IN_VALUE, TOKEN, BoundedMemo
+
+__all__ = ["CONTINUE", "Headers", "Payload", "ResponseEncoder", "reason_phrase"]
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+# What goes to the transport at once: bytes, or pieces too large to be worth copying together.
+Payload: TypeAlias = bytes | list[bytes]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# Copying a body of this size next to its head costs less than a second system call.
+_JOIN_LIMIT = 65536
+
+_ORDINARY, _LENGTH, _HOP, _CONNECTION, _DATE, _SERVER = range(6)
+_ROLES = {
+    b"content-length": _LENGTH,
+    b"connection": _CONNECTION,
+    b"date": _DATE,
+    b"server": _SERVER,
+    # RFC 9110 §7.6.1: these belong to the connection, which is ours.
+    b"keep-alive": _HOP,
+    b"proxy-connection": _HOP,
+    b"te": _HOP,
+    b"transfer-encoding": _HOP,
+    b"upgrade": _HOP,
+}
+
+
+def _role_of(name: bytes) -> int:
+    if not isinstance(name, bytes) or TOKEN.fullmatch(name) is None:
+        raise ApplicationError(f"{name!r} is not a header name (RFC 9110 §5.1).")
+    return _ROLES.get(name.lower(), _ORDINARY)
+
+
+_roles: BoundedMemo[bytes, int] = BoundedMemo(_role_of)
+
+
+def _phrase_of(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+_phrases: BoundedMemo[int, bytes] = BoundedMemo(_phrase_of)
+
+
+def reason_phrase(status: int) -> bytes:
+    """The standard reason phrase of a status, or ``b""`` for one that has none."""
+    return _phrases[status]
+
+
+class ResponseEncoder:
+    """Encodes the response to one request.
+
+    :param head: the request that is answered.
+    """
+
+    __slots__ = (
+        "_close_after",
+        "_declared",
+        "_fields",
+        "_framing",
+        "_reason",
+        "_remaining",
+        "_request",
+        "bytes_sent",
+        "finished",
+        "head_sent",
+        "keep_alive",
+        "status",
+    )
+
+    _NO_BODY, _BY_LENGTH, _CHUNKED, _UNTIL_CLOSE = range(4)
+
+    def __init__(self, head: RequestHead) -> None:
+        self._request = head
+        self.keep_alive = head.keep_alive
+        #: The status code; 0 until the response is started.
+        self.status = 0
+        #: Whether the head has been encoded, after which it cannot change.
+        self.head_sent = False
+        #: Whether the whole response has been encoded.
+        self.finished = False
+        #: Bytes of body encoded, without framing.
+        self.bytes_sent = 0
+        self._reason = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._declared: int | None = None
+        self._remaining = 0
+        self._framing = self._NO_BODY
+        self._close_after = False
+
+    def start(self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Set status and headers; nothing is encoded before the first piece of the body.
+
+        May be called again until then: the later call wins.
+
+        :raises ApplicationError: when a header breaks the rules, or the head is already on its way.
+        """
+        if self.head_sent:
+            raise ApplicationError("The response has already been started.")
+        fields: list[tuple[bytes, bytes]] = []
+        add = fields.append
+        self._declared = None
+        self._close_after = False
+        roles = _roles
+        try:
+            for field in headers:
+                name, value = field
+                role = roles[name]
+                if not role or role >= _DATE:
+                    add(field)
+                elif role == _LENGTH:
+                    self._declared = _parse_length(value, self._declared)
+                elif role == _CONNECTION and b"close" in value.lower():
+                    self._close_after = True
+        except (TypeError, ValueError) as error:
+            raise ApplicationError(f"Headers must be pairs of byte strings: {error}.") from None
+        if not 200 <= status <= 999:
+            raise ApplicationError(f"{status!r} is not the status of a final response.")
+        self.status = status
+        self._reason = reason
+        self._fields = fields
+
+    def encode(self, data: bytes, end: bool, defaults: Headers) -> Payload:
+        """Encode a piece of the body, with the head before the first one.
+
+        :param data: the piece; may be empty.
+        :param end: whether the response ends with it.
+        :param defaults: ``Date`` and ``Server``, for responses that do not set their own.
+        :raises ApplicationError: when the body is longer or shorter than its ``Content-Length``.
+        """
+        if not self.status:
+            raise ApplicationError("The response must be started before its body is sent.")
+        if self.finished:
+            raise ApplicationError("The response has already ended.")
+        head = b""
+        if not self.head_sent:
+            head = self._encode_head(len(data), end, defaults)
+            self.head_sent = True
+        if end:
+            self.finished = True
+        framing = self._framing
+        if framing == self._NO_BODY:
+            return head
+        size = len(data)
+        self.bytes_sent += size
+        if framing == self._BY_LENGTH:
+            self._account(size, end)
+        elif framing == self._CHUNKED:
+            return _join(head, _chunk(data, end))
+        return _join(head, [data])
+
+    @property
+    def length_left(self) -> int | None:
+        """Bytes the body still owes to its ``Content-Length``; ``None`` without one."""
+        if not self.head_sent:
+            return self._declared
+        return self._remaining if self._framing == self._BY_LENGTH else None
+
+    @property
+    def sends_body(self) -> bool:
+        """Whether the body goes over the wire at all (not for HEAD, 204 and 304)."""
+        return not (self._request.method == "HEAD" or self.status in (204, 304))
+
+    def declare_length(self, length: int) -> None:
+        """Set the length of the body when the application did not, before the head is encoded."""
+        if self._declared is None and not self.head_sent:
+            self._declared = length
+
+    def sent_elsewhere(self, size: int) -> None:
+        """Account for body bytes that reach the socket without passing through here (sendfile)."""
+        self.bytes_sent += size
+        if self._framing == self._BY_LENGTH:
+            self._account(size, False)
+
+    def _account(self, size: int, end: bool) -> None:
+        self._remaining -= size
+        if self._remaining < 0:
+            self._broken_length("longer")
+        if end and self._remaining:
+            self._broken_length("shorter")
+
+    def _broken_length(self, how: str) -> NoReturn:
+        self.keep_alive = False
+        raise ApplicationError(
+            f"The body is {how} than the Content-Length of {self._declared} bytes (RFC 9110 §8.6)."
+        )
+
+    def _encode_head(self, size: int, end: bool, defaults: Headers) -> bytes:
+        status = self.status
+        extra = self._frame(size, end)
+        fields = self._fields
+        lines = [
+            b"HTTP/1.1 %d %b" % (status, self._reason),
+            *[b": ".join(field) for field in fields],
+        ]
+        for field in defaults:
+            if not any(field[0].lower() == name.lower() for name, _ in fields):
+                lines.append(b": ".join(field))
+        lines += extra
+        block = b"\r\n".join(lines)
+        if block.count(b"\n") != len(lines) - 1 or FORBIDDEN_IN_VALUE.search(
+            block.replace(b"\r\n", b"")
+        ):
+            self._find_forbidden()
+        return block + b"\r\n\r\n"
+
+    def _find_forbidden(self) -> NoReturn:
+        for name, value in self._fields:
+            if FORBIDDEN_IN_VALUE.search(value):
+                raise ApplicationError(
+                    f"The value of the header {name.decode()} has a control character"
+                    " (RFC 9110 §5.5)."
+                )
+        raise ApplicationError("The reason phrase has a control character (RFC 9112 §4).")
+
+    def _frame(self, size: int, end: bool) -> list[bytes]:
+        """Choose the framing and return the header lines that announce it (RFC 9112 §6)."""
+        status, request, declared = self.status, self._request, self._declared
+        modern = request.http_version == "1.1"
+        lines: list[bytes] = []
+        if status == 204 or status == 304 or request.method == "HEAD":
+            self._framing = self._NO_BODY
+            if declared is None and end and status != 204 and status != 304 and size:
+                declared = size
+            if declared is not None and status != 204:
+                lines.append(b"Content-Length: %d" % declared)
+        elif declared is not None or end:
+            self._framing = self._BY_LENGTH
+            self._declared = self._remaining = size if declared is None else declared
+            lines.append(b"Content-Length: %d" % self._remaining)
+        elif modern:
+            self._framing = self._CHUNKED
+            lines.append(b"Transfer-Encoding: chunked")
+        else:
+            self._framing = self._UNTIL_CLOSE
+            self.keep_alive = False
+        if self._close_after:
+            self.keep_alive = False
+        if not self.keep_alive:
+            lines.append(b"Connection: close")
+        elif not modern:
+            lines.append(b"Connection: keep-alive")
+        return lines
+
+
+def _parse_length(value: bytes, earlier: int | None) -> int:
+    if not value.isdigit():
+        raise ApplicationError(f"Content-Length {value!r} is not a number (RFC 9110 §8.6).")
+    length = int(value)
+    if earlier is not None and earlier != length:
+        raise ApplicationError("Content-Length is given twice, differently (RFC 9110 §8.6).")
+    return length
+
+
+def _chunk(data: bytes, end: bool) -> list[bytes]:
+    """RFC 9112 §7.1; an empty piece makes no chunk, because that would end the body."""
+    pieces = [b"%x\r\n" % len(data), data, b"\r\n"] if data else []
+    if end:
+        pieces.append(b"0\r\n\r\n")
+    return pieces
+
+
+def _join(head: bytes, pieces: list[bytes]) -> Payload:
+    if head:
+        pieces.insert(0, head)
+    if len(pieces) == 1:
+        return pieces[0]
+    if sum(map(len, pieces)) > _JOIN_LIMIT:
+        return pieces
+    return b"".join(pieces)
