@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
+from twogate.errors import PeerError
+from twogate.exchange import Exchange
 from twogate.protocol.events import RequestHead
 
-__all__ = ["Applications", "Choice", "Chooser"]
+__all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,3 +51,89 @@ class Applications:
     chooser: Chooser | None = None
     debug: bool = False
     notes: list[str] = field(default_factory=list)
+
+
+class Dispatcher:
+    """Takes each exchange to its gateway and keeps the reason on it.
+
+    :param wsgi: takes an exchange to the WSGI gateway, or ``None`` when there is none.
+    :param asgi: likewise for HTTP through the ASGI gateway.
+    :param websocket: likewise for WebSocket through the ASGI gateway.
+    :param chooser: decides between the first two when both are there.
+    :param forced: ``"auto"``, or the gateway that takes all requests.
+    """
+
+    def __init__(
+        self,
+        *,
+        wsgi: Gateway | None,
+        asgi: Gateway | None,
+        websocket: Gateway | None,
+        chooser: Chooser | None,
+        forced: str = "auto",
+    ) -> None:
+        self._gateways = {"wsgi": wsgi, "asgi": asgi}
+        self._websocket = websocket if forced != "wsgi" else None
+        self._choose = _fixed_or(chooser, wsgi, asgi, forced)
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Send an exchange on its way, or answer it here when no gateway can."""
+        head = exchange.head
+        if head.is_websocket:
+            self._take_websocket(exchange)
+            return
+        if head.raw_path == b"*":
+            _answer_asterisk(exchange)
+            return
+        choice = self._choose(head)
+        exchange.gateway, exchange.reason = choice.gateway, choice.reason
+        gateway = self._gateways[choice.gateway]
+        assert gateway is not None
+        gateway(exchange)
+
+    def _take_websocket(self, exchange: Exchange) -> None:
+        if self._websocket is not None:
+            exchange.gateway, exchange.reason = "asgi", "WebSocket"
+            self._websocket(exchange)
+            return
+        exchange.gateway, exchange.reason = "server", "WebSocket without the ASGI gateway"
+        exchange.refuse(_NO_WEBSOCKET)
+
+
+Gateway: TypeAlias = Callable[[Exchange], None]
+
+# RFC 6455 §4.2.2 lets a server refuse with any HTTP status; 501 says that it is the server that
+# cannot, not the client that may not.
+_NO_WEBSOCKET = PeerError(
+    HTTPStatus.NOT_IMPLEMENTED,
+    "WebSocket needs the ASGI gateway, and this server has only WSGI: WSGI carries one request and"
+    " one response, never a conversation. Add ASGI_APPLICATION (asgi.py) to the project, or serve"
+    " without --gateway wsgi.",
+)
+
+
+def _answer_asterisk(exchange: Exchange) -> None:
+    """``OPTIONS *`` asks about the server, not about a page (RFC 9110 §9.3.7)."""
+    exchange.gateway, exchange.reason = "server", "OPTIONS *"
+    exchange.respond(
+        HTTPStatus.NO_CONTENT, [(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")], b""
+    )
+
+
+def _fixed_or(
+    chooser: Chooser | None, wsgi: Gateway | None, asgi: Gateway | None, forced: str
+) -> Chooser:
+    """The chooser to ask: a constant one where there is nothing to choose."""
+    if forced != "auto":
+        choice = Choice(forced, f"--gateway {forced}")
+    elif wsgi is None:
+        choice = Choice("asgi", "the only gateway")
+    elif asgi is None:
+        choice = Choice("wsgi", "the only gateway")
+    elif chooser is None:
+        choice = Choice("wsgi", "the default for HTTP")
+    else:
+        chosen, chunked = chooser, Choice("asgi", "request body of unknown length")
+        # Django's WSGI side reads no further than Content-Length; its ASGI side reads to the end.
+        return lambda head: chunked if head.content_length is None else chosen(head)
+    return lambda head: choice

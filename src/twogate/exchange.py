@@ -43,9 +43,12 @@ class Carrier(Protocol):
     """What an exchange asks of the connection that carries it."""
 
     #: Whether the peer reads as fast as we write.
-    writable: bool
+    @property
+    def writable(self) -> bool: ...  # noqa: D102
+
     #: ``Date`` and ``Server``.
-    default_headers: Headers
+    @property
+    def default_headers(self) -> Headers: ...  # noqa: D102
 
     def write(self, exchange: Exchange, payload: Payload, end: bool) -> None:
         """Send bytes; ``end`` says that the response is complete."""
@@ -74,8 +77,18 @@ class RequestBody:
     and counts what it fed, so neither needs a lock.
     """
 
-    __slots__ = ("_carrier", "_chunks", "_exchange", "_gather", "_taken", "_waiter", "complete",
-                 "failed", "paused", "received")
+    __slots__ = (
+        "_carrier",
+        "_chunks",
+        "_exchange",
+        "_gather",
+        "_taken",
+        "_waiter",
+        "complete",
+        "failed",
+        "paused",
+        "received",
+    )
 
     def __init__(self, exchange: Exchange, carrier: Carrier) -> None:
         self._exchange = exchange
@@ -114,9 +127,11 @@ class RequestBody:
     def when_ready(self, callback: Callable[[], None], *, gather: bool = False) -> None:
         """Call back once there is something to take, or the body is complete or has failed.
 
+        One callback at a time: a reader that gave up waiting is replaced by the next.
+
         :param gather: wait for the whole body, or a full buffer, or :meth:`hurry`.
         """
-        assert self._waiter is None, "one reader at a time"
+        self.relieve()
         if self.complete or self.failed or (self._chunks and not gather) or self.paused:
             callback()
             return
@@ -177,17 +192,20 @@ class Exchange:
     :ivar received_at: when the head was complete, in seconds of :func:`time.perf_counter`.
     :ivar started_at: when the application was called; 0.0 before that.
     :ivar disconnected: the client is gone, or has been answered without the application.
+    :ivar over: nothing more is to be expected of the client: it is gone, or has closed its side, or
+        has its response.
     """
 
     __slots__ = (
         "_carrier",
-        "_disconnect_waiter",
+        "_over_waiter",
         "body",
         "debug",
         "disconnected",
         "encoder",
         "gateway",
         "head",
+        "over",
         "peer",
         "reason",
         "received_at",
@@ -197,7 +215,7 @@ class Exchange:
 
     def __init__(self, head: RequestHead, peer: Peer, carrier: Carrier) -> None:
         self._carrier = carrier
-        self._disconnect_waiter: Callable[[], None] | None = None
+        self._over_waiter: Callable[[], None] | None = None
         self.head = head
         self.peer = peer
         self.body = RequestBody(self, carrier)
@@ -207,6 +225,7 @@ class Exchange:
         self.served_by = ""
         self.debug = False
         self.disconnected = False
+        self.over = False
         self.received_at = time.perf_counter()
         self.started_at = 0.0
 
@@ -248,7 +267,7 @@ class Exchange:
 
     def fail(self) -> None:
         """The application failed: answer 500, or cut the response short so that it shows."""
-        if self.disconnected or self.encoder.finished and self.encoder.keep_alive:
+        if self.disconnected:
             return
         if self.encoder.head_sent:
             self._carrier.abort(self)
@@ -281,12 +300,12 @@ class Exchange:
         """
         self._carrier.send_file(self, fd, offset, count)
 
-    def when_disconnected(self, callback: Callable[[], None]) -> None:
-        """Call back once the client is gone; one callback at a time, the later one wins."""
-        if self.disconnected:
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Call back once :attr:`over` is true; one callback at a time, the later one wins."""
+        if self.over:
             callback()
         else:
-            self._disconnect_waiter = callback
+            self._over_waiter = callback
 
     def upgrade(self, make: Callable[..., Any]) -> Any:
         """Leave HTTP after the encoded 101 was written; see :meth:`Carrier.upgrade`."""
@@ -296,11 +315,22 @@ class Exchange:
 
     def disconnect(self) -> None:
         """The client is gone: fail the body and tell whoever waits."""
-        if self.disconnected:
-            return
-        self.disconnected = True
-        self.body.fail()
-        waiter, self._disconnect_waiter = self._disconnect_waiter, None
+        if not self.disconnected:
+            self.disconnected = True
+            self.body.fail()
+            self._end()
+
+    def half_close(self) -> None:
+        """The client will send nothing more; it may still read."""
+        self._end()
+
+    def finish(self) -> None:
+        """The response is complete."""
+        self._end()
+
+    def _end(self) -> None:
+        self.over = True
+        waiter, self._over_waiter = self._over_waiter, None
         if waiter is not None:
             waiter()
 

@@ -34,9 +34,7 @@ class Observer:
     def websocket_opened(self, exchange: Exchange) -> None:
         """The application accepted a WebSocket."""
 
-    def websocket_closed(
-        self, exchange: Exchange, code: int, reason: str, duration: float
-    ) -> None:
+    def websocket_closed(self, exchange: Exchange, code: int, reason: str, duration: float) -> None:
         """A WebSocket that was accepted is closed, with the close code the application saw."""
 
     def connection_opened(self) -> None:

@@ -269,9 +269,7 @@ class Http1Reader:
                 if name in _SINGLE and name in seen:
                     self._bad(f"The {name.decode()} header is repeated (RFC 9112 §3.2, §6.3).")
                 seen[name] = value
-        head = RequestHead(
-            method, self._target, b"", version, fields, parser.should_keep_alive()
-        )
+        head = RequestHead(method, self._target, b"", version, fields, parser.should_keep_alive())
         self._check_host(head, seen.get(_HOST))
         self._split_target(head)
         if len(seen) > 1 or _HOST not in seen:

@@ -1,0 +1,1 @@
+"""The one asyncio protocol, and what a connection becomes after an upgrade."""

@@ -1,0 +1,1 @@
+"""The two doors: each takes an exchange to an application and its answer back."""

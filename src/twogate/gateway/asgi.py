@@ -1,0 +1,235 @@
+"""The ASGI gateway for HTTP: one exchange, one task on the loop (ASGI 3, HTTP & WebSocket 2.5).
+
+Everything here runs on the loop's thread. ``receive`` and ``send`` return at once whenever they can:
+a task that never waits costs no turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from twogate.errors import ApplicationError, ClientDisconnected
+from twogate.exchange import Exchange
+
+if TYPE_CHECKING:
+    from twogate.observe.observer import Observer
+
+__all__ = ["AsgiApplication", "AsgiGateway", "Message", "Scope"]
+
+Scope: TypeAlias = dict[str, Any]
+Message: TypeAlias = dict[str, Any]
+AsgiApplication: TypeAlias = Callable[
+    [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+
+class AsgiGateway:
+    """Runs an ASGI application on the loop.
+
+    :param application: an ASGI 3 application.
+    :param loop: the running loop.
+    :param observer: is told what fails.
+    :param state: the lifespan state; each request gets a shallow copy (ASGI lifespan, "state").
+    """
+
+    name = "asgi"
+
+    def __init__(
+        self,
+        application: AsgiApplication,
+        loop: asyncio.AbstractEventLoop,
+        observer: Observer,
+        state: dict[str, Any],
+    ) -> None:
+        self._application = application
+        self._loop = loop
+        self._observer = observer
+        self._state = state
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Take an exchange on."""
+        task = self._loop.create_task(self._run(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Cancel what still runs when the time for a graceful stop is up."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    @property
+    def running(self) -> int:
+        """Calls of the application that have not returned."""
+        return len(self._tasks)
+
+    async def _run(self, exchange: Exchange) -> None:
+        exchange.started_at = time.perf_counter()
+        exchange.served_by = "loop"
+        call = _Call(exchange, self._loop)
+        try:
+            await self._application(self._scope(exchange), call.receive, call.send)
+            call.check_complete()
+        except ClientDisconnected as error:
+            if not exchange.disconnected:
+                self._observer.application_failed(exchange, error)
+            exchange.fail()
+        except asyncio.CancelledError:
+            exchange.fail()
+            raise
+        except (Exception, SystemExit) as error:
+            # SystemExit from a view must not stop the server.
+            self._observer.application_failed(exchange, error)
+            exchange.fail()
+
+    def _scope(self, exchange: Exchange) -> Scope:
+        """ASGI, "HTTP Connection Scope"."""
+        head, peer = exchange.head, exchange.peer
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "http_version": head.http_version,
+            "method": head.method,
+            "scheme": peer.scheme,
+            "path": head.path,
+            "raw_path": head.raw_path,
+            "query_string": head.query_string,
+            "root_path": "",
+            "headers": head.headers,
+            "client": peer.client,
+            "server": peer.server,
+            "state": self._state.copy(),
+            "extensions": {"http.response.pathsend": {}},
+        }
+
+
+class _Call:
+    """``receive`` and ``send`` of one call of the application."""
+
+    __slots__ = ("_body_given", "_exchange", "_loop", "_started")
+
+    def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
+        self._exchange = exchange
+        self._loop = loop
+        self._body_given = False
+        self._started = False
+
+    async def receive(self) -> Message:
+        """ASGI, "Request - receive event" and "Disconnect - receive event"."""
+        exchange, body = self._exchange, self._exchange.body
+        while not self._body_given and not exchange.encoder.finished:
+            chunk = body.take()
+            if body.paused:
+                body.relieve()
+            if chunk or body.complete:
+                more = not body.complete or body.buffered > 0
+                self._body_given = not more
+                return {"type": "http.request", "body": chunk, "more_body": more}
+            if body.failed:
+                break
+            await self._wait(body.when_ready)
+        await self._wait(exchange.when_over)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """ASGI, "Response Start - send event" and "Response Body - send event".
+
+        :raises ClientDisconnected: an :class:`OSError`, once the client is gone (since 2.4).
+        :raises ApplicationError: the event is unknown, malformed or out of turn.
+        """
+        exchange = self._exchange
+        if exchange.disconnected:
+            raise ClientDisconnected("The client went away.")
+        kind = message.get("type")
+        if kind == "http.response.body":
+            self._require_start(kind)
+            data = message.get("body", b"")
+            if not isinstance(data, bytes):
+                data = _as_bytes(data)
+            end = not message.get("more_body", False)
+            exchange.write(exchange.encode(data, end), end)
+            if not end and not exchange.writable:
+                await self._wait(exchange.when_writable)
+        elif kind == "http.response.start":
+            self._start(message)
+        elif kind == "http.response.pathsend":
+            self._require_start(kind)
+            self._send_path(message)
+        else:
+            raise ApplicationError(f"{kind!r} is not an event an HTTP application may send (ASGI).")
+
+    def _start(self, message: Message) -> None:
+        if self._started:
+            raise ApplicationError(
+                "http.response.start was sent twice (ASGI, Response Start - send event)."
+            )
+        status = message.get("status")
+        if not isinstance(status, int):
+            raise ApplicationError(
+                f"The status {status!r} must be an int (ASGI, Response Start - send event)."
+            )
+        self._exchange.start_response(status, message.get("headers", ()))
+        self._started = True
+
+    def _require_start(self, kind: str) -> None:
+        if not self._started:
+            raise ApplicationError(
+                f"{kind} was sent before http.response.start (ASGI, Response Body - send event)."
+            )
+
+    def _send_path(self, message: Message) -> None:
+        """ASGI extensions, "Path Send"."""
+        exchange = self._exchange
+        fd = os.open(message["path"], os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise ApplicationError("http.response.pathsend needs the path of a regular file.")
+        exchange.encoder.declare_length(status.st_size)
+        if not exchange.encoder.sends_body or not status.st_size:
+            os.close(fd)
+            exchange.write(exchange.encode(b"", True), True)
+            return
+        try:
+            exchange.write(exchange.encode(b"", False), False)
+            exchange.encoder.sent_elsewhere(status.st_size)
+        except BaseException:
+            os.close(fd)
+            raise
+        exchange.send_file(fd, 0, status.st_size)
+
+    async def _wait(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Wait for a callback of the exchange."""
+        future = self._loop.create_future()
+
+        def done() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        subscribe(done)
+        await future
+
+    def check_complete(self) -> None:
+        """The application has returned: is there a response?"""
+        exchange = self._exchange
+        if exchange.disconnected:
+            return
+        if not self._started:
+            raise ApplicationError("The application returned without sending a response (ASGI).")
+        if not exchange.encoder.finished:
+            raise ApplicationError("The application returned before its response ended (ASGI).")
+
+
+def _as_bytes(data: Any) -> bytes:
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    raise ApplicationError(
+        f"The body must be a byte string, not {type(data).__name__}"
+        " (ASGI, Response Body - send event)."
+    )

@@ -1,0 +1,272 @@
+"""Worker threads for blocking code: as many awake as keep the interpreter busy, and no more.
+
+More runnable threads than that only fight for the interpreter's lock. So a controller on the loop
+looks at the process's CPU time every 2 ms while work waits: the interpreter is idle and work waits
+→ wake or start threads, in proportion to what is missing; it is busy and more than one is awake →
+park some. A thread that finds nothing to do for 50 ms parks itself; one always stays awake.
+``docs/design/0004-threads.md`` has the measurements.
+
+Worker threads never touch a transport: :meth:`WorkerThreads.post` hands calls to the loop, many in
+one wake-up. Methods belong to the loop's thread unless their docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+__all__ = ["ThreadStatistics", "WorkerThreads"]
+
+logger = logging.getLogger("twogate.threads")
+
+Job: TypeAlias = tuple[Callable[[Any], None], Any]
+
+#: Seconds between two looks of the controller. A short database query's wait is about as long.
+TICK = 0.002
+#: Share of one core below which waiting work means that threads are blocked, not busy.
+IDLE_BELOW = 0.9
+#: Share of one core above which awake threads only get in each other's way.
+BUSY_ABOVE = 1.0
+#: Weight of the newest measurement in the smoothed CPU share.
+SMOOTHING = 0.3
+#: Ticks without any job taken after which a thread is added however busy the CPU: one long
+#: computation must not hold up everybody behind it.
+STALL_TICKS = 10
+#: Seconds without work after which an awake thread parks itself.
+PARK_AFTER = 0.05
+
+
+@dataclass(slots=True, frozen=True)
+class ThreadStatistics:
+    """The state of the threads at one moment.
+
+    :ivar limit: threads at most.
+    :ivar started: threads that exist.
+    :ivar awake: threads that take jobs; the rest are parked.
+    :ivar busy: threads that run a job now.
+    :ivar queue: jobs that wait.
+    :ivar wait: seconds the job taken last had waited.
+    :ivar done: jobs finished since the start.
+    :ivar cpu: the smoothed share of one core that the process uses, as the controller sees it.
+    """
+
+    limit: int
+    started: int
+    awake: int
+    busy: int
+    queue: int
+    wait: float
+    done: int
+    cpu: float
+
+
+class _Worker:
+    """One thread's own counters: written by it alone, read by the controller."""
+
+    __slots__ = ("busy", "done", "gate", "thread")
+
+    def __init__(self) -> None:
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.busy = False
+        self.done = 0
+        self.thread: threading.Thread | None = None
+
+
+class WorkerThreads:
+    """A bounded set of threads that run jobs, first come first served.
+
+    :param loop: the loop whose thread submits the jobs and gets the posts.
+    :param limit: threads at most.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
+        self._loop = loop
+        self._limit = limit
+        self._jobs: SimpleQueue[tuple[Callable[[Any], None], Any, float] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._parked: list[_Worker] = []
+        #: Threads that should park at their next chance.
+        self._surplus = 0
+        self._wait = 0.0
+        self._closed = False
+        self._outbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._posted = False
+        # The controller's memory.
+        self._ticking = False
+        self._cpu = 1.0
+        self._cpu_time = 0.0
+        self._wall_time = 0.0
+        self._taken = 0
+        self._stalled = 0
+
+    def submit(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Run ``function(argument)`` on a thread; it must not raise."""
+        self._jobs.put((function, argument, time.perf_counter()))
+        if not self._ticking:
+            self._start_ticking()
+
+    def post(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Run ``callback(*arguments)`` on the loop, in the order posted. Any thread."""
+        self._outbox.append((callback, arguments))
+        if not self._posted:
+            self._posted = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop is closed: nobody is left to tell
+                self._outbox.clear()
+
+    def _deliver(self) -> None:
+        # Cleared first: what is posted while we deliver either is seen below or wakes us again.
+        self._posted = False
+        outbox = self._outbox
+        while outbox:
+            callback, arguments = outbox.popleft()
+            try:
+                callback(*arguments)
+            except Exception:
+                logger.exception("A call posted by a worker thread failed")
+
+    def statistics(self) -> ThreadStatistics:
+        """The state of the threads now. Any thread."""
+        workers = list(self._workers)
+        return ThreadStatistics(
+            limit=self._limit,
+            started=len(workers),
+            awake=len(workers) - len(self._parked),
+            busy=sum(worker.busy for worker in workers),
+            queue=self._jobs.qsize(),
+            wait=self._wait,
+            done=sum(worker.done for worker in workers),
+            cpu=round(self._cpu, 3),
+        )
+
+    def close(self, timeout: float) -> bool:
+        """Let the threads finish what is queued and end; says whether all did within ``timeout``.
+
+        Blocks: call it when the loop has nothing left to do.
+        """
+        self._closed = True
+        with self._lock:
+            workers, self._parked = self._parked, []
+        for worker in workers:
+            worker.gate.release()
+        for _ in self._workers:
+            self._jobs.put(None)
+        deadline = time.monotonic() + timeout
+        for worker in self._workers:
+            if worker.thread is not None:
+                worker.thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(w.thread is not None and w.thread.is_alive() for w in self._workers)
+
+    # The controller.
+
+    def _start_ticking(self) -> None:
+        self._ticking = True
+        if not self._workers:
+            self._wake(1)
+        self._cpu_time, self._wall_time = time.process_time(), time.perf_counter()
+        self._loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        awake = len(self._workers) - len(self._parked) - self._surplus
+        if self._jobs.empty() and awake <= 1:
+            self._ticking = False
+            return
+        self._loop.call_later(TICK, self._tick)
+        cpu = self._measure()
+        taken = sum(worker.done + worker.busy for worker in self._workers)
+        moved, self._taken = taken != self._taken, taken
+        if self._jobs.empty():
+            self._stalled = 0
+        elif cpu < IDLE_BELOW:
+            self._wake(_missing(awake, cpu))
+        elif not moved:
+            self._stalled += 1
+            if self._stalled >= STALL_TICKS:
+                self._stalled = 0
+                self._wake(1)
+        else:
+            self._stalled = 0
+            if cpu > BUSY_ABOVE and awake > 1:
+                self._surplus += (awake - 1 + 3) // 4
+
+    def _measure(self) -> float:
+        cpu_time, wall_time = time.process_time(), time.perf_counter()
+        elapsed = wall_time - self._wall_time
+        if elapsed > 0:
+            share = (cpu_time - self._cpu_time) / elapsed
+            self._cpu += SMOOTHING * (share - self._cpu)
+        self._cpu_time, self._wall_time = cpu_time, wall_time
+        return self._cpu
+
+    def _wake(self, count: int) -> None:
+        """Let ``count`` more threads take jobs: those about to park, then parked, then new."""
+        with self._lock:
+            kept = min(count, self._surplus)
+            self._surplus -= kept
+            count -= kept
+            gates = []
+            while count > 0 and self._parked:
+                gates.append(self._parked.pop().gate)
+                count -= 1
+        for gate in gates:
+            gate.release()
+        for _ in range(min(count, self._limit - len(self._workers))):
+            worker = _Worker()
+            self._workers.append(worker)
+            worker.thread = threading.Thread(
+                target=self._work,
+                args=(worker,),
+                name=f"thread-{len(self._workers)}",
+                daemon=True,
+            )
+            worker.thread.start()
+
+    # On the worker threads.
+
+    def _work(self, worker: _Worker) -> None:
+        take = self._jobs.get
+        while True:
+            try:
+                job = take(timeout=PARK_AFTER)
+            except Empty:
+                if self._park(worker):
+                    continue
+                job = take()  # the last one awake waits here, and wakes for nothing else
+            if job is None:
+                return
+            worker.busy = True
+            function, argument, submitted = job
+            self._wait = time.perf_counter() - submitted
+            function(argument)
+            del function, argument, job
+            worker.busy = False
+            worker.done += 1
+            if self._surplus:
+                self._park(worker)
+
+    def _park(self, worker: _Worker) -> bool:
+        """Sleep until woken; returns false at once for the last thread awake."""
+        with self._lock:
+            if self._surplus:
+                self._surplus -= 1
+            if self._closed or len(self._parked) >= len(self._workers) - 1:
+                return False
+            self._parked.append(worker)
+        worker.gate.acquire()
+        return True
+
+
+def _missing(awake: int, cpu: float) -> int:
+    """How many more threads would fill the idle share, if each used as much as those awake."""
+    used = max(cpu, 0.05)
+    return max(1, min(2 * awake, round(awake * (IDLE_BELOW - used) / used)))

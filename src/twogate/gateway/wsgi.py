@@ -1,0 +1,416 @@
+"""The WSGI gateway: one exchange, one call of the application on a worker thread (PEP 3333).
+
+The loop's thread hands an exchange in (:meth:`WsgiGateway.__call__`); all else runs on the worker
+thread, which reads the body and encodes the response itself and posts the bytes to the loop. It
+waits when the client is slower than the application, so that nothing piles up.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import twogate
+from twogate.errors import ApplicationError, ClientDisconnected
+from twogate.exchange import HIGH_WATER, Exchange
+from twogate.protocol.headers import BoundedMemo
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from twogate.gateway.threads import WorkerThreads
+    from twogate.observe.observer import Observer
+
+__all__ = ["FileWrapper", "WsgiGateway"]
+
+ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
+
+#: A file smaller than this is cheaper to read than to hand to the kernel.
+_SENDFILE_FROM = 65536
+
+# PEP 3333 and RFC 3875 §4.1.18: HTTP_ and the name in upper case, "-" as "_"; these two are special.
+_SPECIAL_KEYS = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+
+
+def _environ_key(name: bytes) -> str:
+    if b"_" in name:
+        # "X_Auth" would become HTTP_X_AUTH, as "X-Auth" does: a client could forge what a proxy
+        # sets. nginx and Django's runserver drop such names too.
+        return ""
+    return _SPECIAL_KEYS.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+
+
+_environ_keys: BoundedMemo[bytes, str] = BoundedMemo(_environ_key)
+
+
+def _split_status(status: str) -> tuple[int, bytes]:
+    """``"200 OK"`` → (200, b"OK")."""
+    code, _, reason = status.partition(" ")
+    if len(code) != 3 or not code.isdigit():
+        raise ApplicationError(
+            f"The status {status!r} must be three digits, a space and a reason (PEP 3333)."
+        )
+    return int(code), _latin1(reason, "status")
+
+
+_statuses: BoundedMemo[str, tuple[int, bytes]] = BoundedMemo(_split_status, 128)
+
+
+def _encode_name(name: str) -> bytes:
+    if type(name) is not str:
+        raise ApplicationError(f"The header name {name!r} must be a str (PEP 3333).")
+    return _latin1(name, "header name")
+
+
+_names: BoundedMemo[str, bytes] = BoundedMemo(_encode_name)
+
+
+def _latin1(text: str, what: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except (UnicodeEncodeError, AttributeError):
+        raise ApplicationError(
+            f"The {what} {text!r} must be a str of latin-1 characters (PEP 3333, Unicode Issues)."
+        ) from None
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: an iterable over a file that the server may send with sendfile.
+
+    :param filelike: has ``read(size)``, and perhaps ``close()``.
+    :param block_size: bytes per read when it cannot be sent by the kernel.
+    """
+
+    def __init__(self, filelike: Any, block_size: int = 8192) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        while data := self.filelike.read(self.block_size):
+            yield data
+
+    def regular_file(self) -> io.BufferedReader | io.BufferedRandom | io.FileIO | None:
+        """The plain file behind ``filelike``, if the kernel may read it in its stead.
+
+        A descriptor alone proves nothing: a GzipFile has that of the compressed file.
+        """
+        file = getattr(self.filelike, "file", self.filelike)  # Django's File, tempfile's wrapper
+        if type(file) is io.FileIO:
+            raw: Any = file
+        elif type(file) in (io.BufferedReader, io.BufferedRandom):
+            raw = file.raw
+        else:
+            return None
+        if type(raw) is io.FileIO and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            return file  # type: ignore[no-any-return]
+        return None
+
+
+class _Waiter:
+    """Lets a worker thread wait for a call on the loop."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def done(self) -> None:
+        self._lock.release()
+
+    def wait(self) -> None:
+        self._lock.acquire()
+
+
+class _Input(io.RawIOBase):
+    """``wsgi.input`` under its buffer: blocks the worker thread until the client has sent more."""
+
+    def __init__(self, exchange: Exchange, threads: WorkerThreads) -> None:
+        self._exchange = exchange
+        self._threads = threads
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(self._next())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def _next(self) -> bytes:
+        """The next piece of the body; ``b""`` at its end."""
+        body = self._exchange.body
+        while True:
+            complete = body.complete
+            chunk = body.take()
+            if chunk:
+                if body.paused:
+                    self._threads.post(body.relieve)
+                return chunk
+            if complete:
+                return b""
+            if body.failed:
+                raise ClientDisconnected("The client went away before it had sent the whole body.")
+            waiter = _Waiter()
+            self._threads.post(body.when_ready, waiter.done)
+            waiter.wait()
+
+
+class WsgiGateway:
+    """Runs a WSGI application on worker threads.
+
+    :param application: a PEP 3333 application.
+    :param threads: where it runs.
+    :param observer: is told what fails.
+    :param multiprocess: the value of ``wsgi.multiprocess``.
+    """
+
+    name = "wsgi"
+
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        threads: WorkerThreads,
+        observer: Observer,
+        *,
+        multiprocess: bool = False,
+    ) -> None:
+        self._application = application
+        self._threads = threads
+        self._observer = observer
+        self._base: dict[str, Any] = {
+            "SCRIPT_NAME": "",
+            "SERVER_SOFTWARE": f"twogate/{twogate.__version__}",
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Take an exchange on; on the loop.
+
+        A thread is taken once the body is at hand, or as much of it as may be buffered, so that a
+        slow client costs no thread while it sends a small form.
+        """
+        body = exchange.body
+        if body.complete or exchange.head.expects_continue:
+            self._threads.submit(self._run, exchange)
+        else:
+            body.when_ready(lambda: self._threads.submit(self._run, exchange), gather=True)
+
+    def _run(self, exchange: Exchange) -> None:
+        if exchange.disconnected:
+            return  # nobody waits for the answer any more
+        exchange.started_at = time.perf_counter()
+        exchange.served_by = threading.current_thread().name
+        call = _Call(exchange, self._threads)
+        try:
+            call.run(self._application, self._environ(exchange))
+        except ClientDisconnected:
+            self._threads.post(exchange.fail)
+        except Exception as error:
+            self._observer.application_failed(exchange, error)
+            self._threads.post(exchange.fail)
+        except BaseException as error:
+            # SystemExit from a view must not take the thread with it.
+            self._observer.application_failed(exchange, error)
+            self._threads.post(exchange.fail)
+
+    def _environ(self, exchange: Exchange) -> dict[str, Any]:
+        """PEP 3333, "environ Variables"; text is bytes decoded as latin-1."""
+        head, peer, body = exchange.head, exchange.peer, exchange.body
+        environ = self._base.copy()
+        environ["REQUEST_METHOD"] = head.method
+        environ["PATH_INFO"] = head.path_bytes.decode("latin-1")
+        environ["QUERY_STRING"] = head.query_string.decode("latin-1")
+        environ["SERVER_PROTOCOL"] = "HTTP/" + head.http_version
+        environ["SERVER_NAME"] = peer.server[0]
+        environ["SERVER_PORT"] = "" if peer.server[1] is None else str(peer.server[1])
+        environ["wsgi.url_scheme"] = peer.scheme
+        environ["wsgi.errors"] = sys.stderr
+        if peer.client is None:
+            environ["REMOTE_ADDR"] = ""
+        else:
+            environ["REMOTE_ADDR"] = peer.client[0]
+            environ["REMOTE_PORT"] = str(peer.client[1])
+        keys = _environ_keys
+        for name, value in head.headers:
+            key = keys[name]
+            if key in environ:
+                # RFC 9110 §5.3: repeated fields are one list; cookies have their own separator.
+                separator = "; " if key == "HTTP_COOKIE" else ","
+                environ[key] += separator + value.decode("latin-1")
+            elif key:
+                environ[key] = value.decode("latin-1")
+        if body.complete and not body.received:
+            environ["wsgi.input"] = io.BytesIO()
+        else:
+            environ["wsgi.input"] = io.BufferedReader(_Input(exchange, self._threads))
+        if head.chunked and body.complete:
+            # The whole body is here, so its length is known: an application that reads no further
+            # than CONTENT_LENGTH finds it (RFC 9112 §7.1.3).
+            environ["CONTENT_LENGTH"] = str(body.received)
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+        return environ
+
+
+class _Call:
+    """One call of the application: ``start_response``, ``write`` and what is returned."""
+
+    __slots__ = ("_exchange", "_started", "_threads", "_unconfirmed")
+
+    def __init__(self, exchange: Exchange, threads: WorkerThreads) -> None:
+        self._exchange = exchange
+        self._threads = threads
+        self._started = False
+        #: Bytes posted since the client was last seen to keep up.
+        self._unconfirmed = 0
+
+    def run(self, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> None:
+        result = application(environ, self.start_response)
+        try:
+            if isinstance(result, FileWrapper) and self._send_file(result):
+                return
+            self._send(result)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: ExcInfo | None = None,
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable"."""
+        encoder = self._exchange.encoder
+        if exc_info is not None:
+            try:
+                if encoder.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # the traceback holds this frame, which would hold it
+        elif self._started:
+            raise ApplicationError(
+                "start_response was called twice without exc_info"
+                " (PEP 3333, The start_response() Callable)."
+            )
+        if type(status) is not str:
+            raise ApplicationError(f"The status {status!r} must be a str (PEP 3333).")
+        code, reason = _statuses[status]
+        names = _names
+        try:
+            fields = [(names[name], value.encode("latin-1")) for name, value in headers]
+        except (AttributeError, TypeError, ValueError):
+            fields = [_encode_field(field) for field in headers]
+        self._exchange.start_response(code, fields, reason)
+        self._started = True
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        """PEP 3333, "The write() Callable"."""
+        if self._exchange.disconnected:
+            raise ClientDisconnected("The client went away.")
+        self._send_piece(data)
+
+    def _send(self, result: Iterable[bytes]) -> None:
+        """Send each piece as it comes; the last one ends the response where it is known to."""
+        exchange, encoder = self._exchange, self._exchange.encoder
+        try:
+            single = len(result) == 1  # type: ignore[arg-type]
+        except TypeError:
+            single = False
+        for data in result:
+            if exchange.disconnected:
+                return
+            # An empty piece must not bring the head out: start_response may still be called again.
+            if data:
+                self._send_piece(data, end=single)
+            elif type(data) is not bytes:
+                _check_piece(data)
+        if not encoder.finished:
+            self._require_start()
+            self._post(b"", True)
+
+    def _send_piece(self, data: bytes, *, end: bool = False) -> None:
+        if type(data) is not bytes:
+            _check_piece(data)
+        self._require_start()
+        # A length that is reached ends the response: it goes out whole, before close() runs.
+        self._post(data, end or self._exchange.encoder.length_left == len(data))
+
+    def _require_start(self) -> None:
+        if not self._started:
+            raise ApplicationError(
+                "start_response was not called before the body (PEP 3333, Specification Details)."
+            )
+
+    def _post(self, data: bytes, end: bool) -> None:
+        exchange = self._exchange
+        self._threads.post(exchange.write, exchange.encode(data, end), end)
+        if end:
+            return
+        self._unconfirmed += len(data)
+        if self._unconfirmed >= HIGH_WATER:
+            self._unconfirmed = 0
+            waiter = _Waiter()
+            self._threads.post(exchange.when_writable, waiter.done)
+            waiter.wait()
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Let the kernel copy a regular file; says whether it could.
+
+        The loop gets a descriptor of its own, so the thread is free, and the file closed, while the
+        client still reads.
+        """
+        file = wrapper.regular_file()
+        self._require_start()
+        encoder = self._exchange.encoder
+        if file is None or encoder.head_sent or not encoder.sends_body:
+            return False
+        offset = file.tell()
+        count = os.fstat(file.fileno()).st_size - offset
+        encoder.declare_length(count)
+        declared = encoder.length_left
+        if count < _SENDFILE_FROM or declared is None or declared > count:
+            return False
+        exchange = self._exchange
+        self._threads.post(exchange.write, exchange.encode(b"", False), False)
+        encoder.sent_elsewhere(declared)
+        self._threads.post(exchange.send_file, os.dup(file.fileno()), offset, declared)
+        return True
+
+
+def _encode_field(field: Any) -> tuple[bytes, bytes]:
+    """The slow way, which finds out what is wrong."""
+    try:
+        name, value = field
+    except (TypeError, ValueError):
+        raise ApplicationError(f"The header {field!r} must be a (name, value) tuple (PEP 3333).")
+    if type(value) is not str:
+        raise ApplicationError(f"The value of the header {name} must be a str (PEP 3333).")
+    return _encode_name(name), _latin1(value, f"value of the header {name}")
+
+
+def _check_piece(data: Any) -> None:
+    if not isinstance(data, bytes):
+        raise ApplicationError(
+            f"The body must be made of byte strings, not {type(data).__name__}"
+            " (PEP 3333, Unicode Issues)."
+        )

@@ -1,0 +1,201 @@
+"""One loop's server: listeners, connections, the sweep, and a graceful end.
+
+Usable in any process that runs a loop (a worker, a test, the lab). Knows no supervisor, no signals
+and no Django; the applications, the configuration and the observer are handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import sys
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+from twogate.config import Config
+from twogate.connection.context import Context
+from twogate.connection.http import HttpConnection
+from twogate.dispatch import Applications, Dispatcher
+from twogate.exchange import Exchange
+from twogate.gateway.asgi import AsgiGateway
+from twogate.gateway.lifespan import Lifespan
+from twogate.gateway.threads import WorkerThreads
+from twogate.gateway.wsgi import WsgiGateway
+from twogate.observe.observer import Observer
+from twogate.protocol.http1_reader import Limits
+
+__all__ = ["Server"]
+
+logger = logging.getLogger("twogate.server")
+
+#: Seconds a loop that has everything else done waits for worker threads to end.
+_THREADS_GRACE = 1.0
+#: How long one thread may hold the interpreter while others want it, in seconds. Python's own 5 ms
+#: would be the delay of every WebSocket message while pages are rendered.
+SWITCH_INTERVAL = 0.002
+
+
+class Server:
+    """Serves the applications on listening sockets.
+
+    :param applications: what to serve.
+    :param config: how.
+    :param observer: is told what happens.
+    """
+
+    def __init__(self, applications: Applications, config: Config, observer: Observer) -> None:
+        self._applications = applications
+        self._config = config
+        self._observer = _Counter(observer)
+        self._observer.on_limit = self._retire
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        #: Called once, when ``max_requests`` have been answered.
+        self.on_retire: Callable[[], None] | None = None
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Run the application's start-up, then accept connections on bound sockets.
+
+        :raises WorkerFailed: the application's lifespan start-up failed.
+        """
+        config = self._config
+        loop = asyncio.get_running_loop()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        self._threads = WorkerThreads(loop, config.threads)
+        self._lifespan: Lifespan | None = None
+        if self._applications.asgi is not None and config.gateway != "wsgi":
+            self._lifespan = Lifespan(self._applications.asgi, config.lifespan)
+            await self._lifespan.startup()
+        self._context = self._make_context(loop)
+        self._sweep()
+        self._observer.limit = _with_jitter(config.max_requests, config.max_requests_jitter)
+        for sock in sockets:
+            self._listeners.append(
+                await loop.create_server(
+                    lambda: HttpConnection(self._context), sock=sock, backlog=config.backlog
+                )
+            )
+
+    def _make_context(self, loop: asyncio.AbstractEventLoop) -> Context:
+        config = self._config
+        shortest = min(config.keep_alive, config.header_timeout, config.body_timeout)
+        return Context(
+            loop=loop,
+            dispatch=self._make_dispatcher(loop),
+            observer=self._observer,
+            limits=Limits(
+                request_line=config.limit_request_line,
+                fields=config.limit_request_fields,
+                field_size=config.limit_request_field_size,
+                head=config.limit_request_head,
+                body=config.limit_request_body,
+            ),
+            keep_alive=config.keep_alive,
+            header_timeout=config.header_timeout,
+            body_timeout=config.body_timeout,
+            interval=min(1.0, max(0.05, shortest / 4)),
+            debug=self._applications.debug,
+        )
+
+    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Dispatcher:
+        applications, config = self._applications, self._config
+        wsgi = asgi = websocket = None
+        if applications.wsgi is not None:
+            wsgi = WsgiGateway(
+                applications.wsgi, self._threads, self._observer, multiprocess=config.workers > 1
+            )
+        self._asgi: AsgiGateway | None = None
+        if applications.asgi is not None:
+            state = self._lifespan.state if self._lifespan is not None else {}
+            self._asgi = asgi = AsgiGateway(applications.asgi, loop, self._observer, state)
+        return Dispatcher(
+            wsgi=wsgi,
+            asgi=asgi,
+            websocket=websocket,
+            chooser=applications.chooser,
+            forced=config.gateway,
+        )
+
+    def _sweep(self) -> None:
+        """About once a second: renew the Date header and look at every connection's deadline."""
+        context = self._context
+        context.now = context.loop.time()
+        self._sweeper = context.loop.call_later(context.interval, self._sweep)
+        headers = [(b"Date", formatdate(usegmt=True).encode())]
+        if self._config.server_header:
+            headers.append((b"Server", b"twogate"))
+        context.default_headers = headers
+        for connection in list(context.connections):
+            connection.tick(context.now)
+
+    async def stop(self, graceful_timeout: float) -> None:
+        """Stop accepting, finish what is under way within ``graceful_timeout`` seconds, then cut."""
+        context = self._context
+        context.draining = True
+        deadline = context.loop.time() + graceful_timeout
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(context.connections):
+            connection.drain()
+        while context.connections and context.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        if context.connections:
+            logger.warning(
+                "%d connections were still busy after %g s and were cut (--graceful-timeout)",
+                len(context.connections),
+                graceful_timeout,
+            )
+        for connection in list(context.connections):
+            connection.abort()
+        if self._asgi is not None:
+            self._asgi.cancel()
+        await asyncio.sleep(0)
+        if self._lifespan is not None:
+            await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await context.loop.run_in_executor(None, self._threads.close, _THREADS_GRACE)
+
+    def statistics(self) -> dict[str, Any]:
+        """The state of the server now: connections, requests, threads."""
+        return {
+            "connections": len(self._context.connections),
+            "requests": self._observer.finished,
+            "tasks": self._asgi.running if self._asgi is not None else 0,
+            "threads": self._threads.statistics(),
+        }
+
+    def _retire(self) -> None:
+        if self.on_retire is not None:
+            self.on_retire()
+
+
+class _Counter(Observer):
+    """Counts the requests of one server on their way to the real observer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.finished = 0
+        self.limit = 0
+        self.on_limit: Callable[[], None] | None = None
+        self._finished = observer.request_finished
+        self.request_refused = observer.request_refused  # type: ignore[method-assign]
+        self.application_failed = observer.application_failed  # type: ignore[method-assign]
+        self.websocket_opened = observer.websocket_opened  # type: ignore[method-assign]
+        self.websocket_closed = observer.websocket_closed  # type: ignore[method-assign]
+        self.connection_opened = observer.connection_opened  # type: ignore[method-assign]
+        self.connection_closed = observer.connection_closed  # type: ignore[method-assign]
+
+    def request_finished(self, exchange: Exchange, duration: float) -> None:
+        self.finished += 1
+        self._finished(exchange, duration)
+        if self.finished == self.limit and self.on_limit is not None:
+            self.on_limit()
+
+
+def _with_jitter(limit: int, jitter: int) -> int:
+    """Spread the end of the workers' lives, so that they do not all restart together."""
+    return limit + random.randint(0, jitter) if limit else 0
