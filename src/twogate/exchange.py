@@ -53,7 +53,7 @@ class Carrier(Protocol):
     def write(self, exchange: Exchange, payload: Payload, end: bool) -> None:
         """Send bytes; ``end`` says that the response is complete."""
 
-    def want_body(self, exchange: Exchange) -> None:
+    def want_body(self, body: RequestBody) -> None:
         """Somebody waits for the request body: send ``100 Continue`` if the client waits for it,
         and read on."""
 
@@ -80,7 +80,6 @@ class RequestBody:
     __slots__ = (
         "_carrier",
         "_chunks",
-        "_exchange",
         "_gather",
         "_taken",
         "_waiter",
@@ -90,8 +89,7 @@ class RequestBody:
         "received",
     )
 
-    def __init__(self, exchange: Exchange, carrier: Carrier) -> None:
-        self._exchange = exchange
+    def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._chunks: deque[bytes] = deque()
         self._waiter: Callable[[], None] | None = None
@@ -136,14 +134,14 @@ class RequestBody:
             callback()
             return
         self._waiter, self._gather = callback, gather
-        self._carrier.want_body(self._exchange)
+        self._carrier.want_body(self)
 
     def relieve(self) -> None:
         """Let the connection read on if enough was taken."""
         if self.paused and self.buffered <= HIGH_WATER // 2:
             self.paused = False
             if not self.complete:
-                self._carrier.want_body(self._exchange)
+                self._carrier.want_body(self)
 
     # For the connection.
 
@@ -218,7 +216,7 @@ class Exchange:
         self._over_waiter: Callable[[], None] | None = None
         self.head = head
         self.peer = peer
-        self.body = RequestBody(self, carrier)
+        self.body = RequestBody(carrier)
         self.encoder = ResponseEncoder(head)
         self.gateway = ""
         self.reason = ""

@@ -7,11 +7,11 @@ and no Django; the applications, the configuration and the observer are handed i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
 import sys
-import time
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
@@ -133,7 +133,10 @@ class Server:
             connection.tick(context.now)
 
     async def stop(self, graceful_timeout: float) -> None:
-        """Stop accepting, finish what is under way within ``graceful_timeout`` seconds, then cut."""
+        """Stop accepting, finish what is under way within ``graceful_timeout`` seconds, cut the rest.
+
+        Connections that wait for their first or next request are closed at once.
+        """
         context = self._context
         context.draining = True
         deadline = context.loop.time() + graceful_timeout
@@ -141,8 +144,9 @@ class Server:
             listener.close()
         for connection in list(context.connections):
             connection.drain()
-        while context.connections and context.loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        if context.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(context.drained.wait(), graceful_timeout)
         if context.connections:
             logger.warning(
                 "%d connections were still busy after %g s and were cut (--graceful-timeout)",

@@ -41,6 +41,8 @@ class Context:
     :ivar interval: seconds between two sweeps.
     :ivar default_headers: ``Date`` and ``Server``, renewed by the sweep.
     :ivar draining: the server is about to stop: connections close after their current response.
+    :ivar connections: all that are open.
+    :ivar drained: set when the server is draining and the last connection is gone.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -56,3 +58,10 @@ class Context:
     draining: bool = False
     debug: bool = False
     connections: set[Connection] = field(default_factory=set)
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone; the last one of a server that stops ends the wait for it."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.drained.set()

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twogate.connection.flow import FileSender, WriteFlow
 from twogate.errors import PeerError
-from twogate.exchange import HIGH_WATER, Exchange, Peer
+from twogate.exchange import HIGH_WATER, Exchange, Peer, RequestBody
 from twogate.protocol.events import END, RequestHead, Upgraded
 from twogate.protocol.http1_reader import Http1Reader
 from twogate.protocol.http1_writer import CONTINUE, Headers, Payload
@@ -72,8 +72,8 @@ class HttpConnection(asyncio.Protocol):
         "_reader",
         "_reading",
         "_receiving",
-        "_sender",
         "_send_wait",
+        "_sender",
         "_transport",
         "_unread",
         "_unsent",
@@ -121,7 +121,7 @@ class HttpConnection(asyncio.Protocol):
         self._deadline = context.now + context.header_timeout
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
-        self._context.connections.discard(self)
+        self._context.forget(self)
         self._context.observer.connection_closed()
         if self._sender is not None:
             self._sender.close()
@@ -171,12 +171,13 @@ class HttpConnection(asyncio.Protocol):
                 self._early = event.rest
             else:
                 self._break(cast(PeerError, event))
-        if self._current is None:
+        if self._current is not None:
+            if len(self._queue) >= _PIPELINE_DEPTH:
+                self._pause_reading()
+        elif self._queue:
             self._next()
-            if self._current is None and not self._lingering and self._reader.mid_head:
-                self._begin_head()
-        elif len(self._queue) >= _PIPELINE_DEPTH:
-            self._pause_reading()
+        elif self._reader.mid_head:
+            self._begin_head()
 
     # Reading requests.
 
@@ -202,7 +203,7 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             return
         body = exchange.body
-        if exchange.disconnected or exchange.encoder.finished and exchange is not self._current:
+        if exchange.disconnected or (exchange.encoder.finished and exchange is not self._current):
             self._discard_body(exchange, len(data))
             return
         body.feed(data)
@@ -366,21 +367,23 @@ class HttpConnection(asyncio.Protocol):
         """See :class:`twogate.exchange.Carrier`."""
         if exchange is not self._current:
             return
-        if type(payload) is bytes:
+        if isinstance(payload, bytes):
             self._transport.write(payload)
         else:
             self._transport.writelines(payload)
         if end:
             self._finished(exchange)
 
-    def want_body(self, exchange: Exchange) -> None:
+    def want_body(self, body: RequestBody) -> None:
         """See :class:`twogate.exchange.Carrier`."""
-        if self._continue is exchange and exchange is self._current:
+        receiving = self._receiving
+        if receiving is None or receiving.body is not body:
+            return
+        if self._continue is receiving is self._current:
             self._continue = None
-            if not exchange.encoder.head_sent:
+            if not receiving.encoder.head_sent:
                 self._transport.write(CONTINUE)
-        if exchange is self._receiving:
-            self._resume_reading()
+        self._resume_reading()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """See :class:`twogate.exchange.Carrier`."""

@@ -1,7 +1,7 @@
 """The ASGI gateway for HTTP: one exchange, one task on the loop (ASGI 3, HTTP & WebSocket 2.5).
 
-Everything here runs on the loop's thread. ``receive`` and ``send`` return at once whenever they can:
-a task that never waits costs no turn of the loop.
+Everything here runs on the loop's thread. ``receive`` and ``send`` return at once whenever they
+can: a task that never waits costs no turn of the loop.
 """
 
 from __future__ import annotations
@@ -218,8 +218,8 @@ class _Call:
     def check_complete(self) -> None:
         """The application has returned: is there a response?"""
         exchange = self._exchange
-        if exchange.disconnected:
-            return
+        if exchange.over:
+            return  # Django, for one, drops the view when the client has gone
         if not self._started:
             raise ApplicationError("The application returned without sending a response (ASGI).")
         if not exchange.encoder.finished:

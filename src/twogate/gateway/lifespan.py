@@ -47,7 +47,7 @@ class Lifespan:
         self._answer = loop.create_future()
         self._events.put_nowait({"type": "lifespan.startup"})
         self._task = loop.create_task(self._run())
-        await asyncio.wait({self._task, self._answer}, return_when=asyncio.FIRST_COMPLETED)
+        await _either(self._task, self._answer, None)
         if self._answer.done():
             answer = self._answer.result()
             if answer["type"] == "lifespan.startup.failed":
@@ -66,9 +66,7 @@ class Lifespan:
             return
         self._answer = asyncio.get_running_loop().create_future()
         self._events.put_nowait({"type": "lifespan.shutdown"})
-        await asyncio.wait(
-            {task, self._answer}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-        )
+        await _either(task, self._answer, timeout)
         if self._answer.done():
             answer = self._answer.result()
             if answer["type"] == "lifespan.shutdown.failed":
@@ -90,6 +88,14 @@ class Lifespan:
     async def _send(self, message: Message) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(message)
+
+
+async def _either(
+    task: asyncio.Task[None], answer: asyncio.Future[Message], timeout: float | None
+) -> None:
+    """Wait until the application has answered, or has ended without an answer."""
+    waiting: set[asyncio.Future[Any]] = {task, answer}
+    await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _text(answer: Message) -> str:

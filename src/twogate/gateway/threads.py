@@ -98,6 +98,7 @@ class WorkerThreads:
         self._surplus = 0
         self._wait = 0.0
         self._closed = False
+        self._pending: list[tuple[Callable[[Any], None], Any, float]] = []
         self._outbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._posted = False
         # The controller's memory.
@@ -109,14 +110,36 @@ class WorkerThreads:
         self._stalled = 0
 
     def submit(self, function: Callable[[Any], None], argument: Any) -> None:
-        """Run ``function(argument)`` on a thread; it must not raise."""
-        self._jobs.put((function, argument, time.perf_counter()))
+        """Run ``function(argument)`` on a thread; it must not raise.
+
+        Jobs submitted in one turn of the loop are handed over together at its end. A thread that
+        woke for the first would fight the loop for the interpreter while it reads the others.
+        """
+        if not self._pending:
+            self._loop.call_soon(self._hand_over)
+        self._pending.append((function, argument, time.perf_counter()))
+
+    def _hand_over(self) -> None:
+        pending, self._pending = self._pending, []
+        for job in pending:
+            self._jobs.put(job)
         if not self._ticking:
             self._start_ticking()
 
     def post(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Run ``callback(*arguments)`` on the loop, in the order posted. Any thread."""
         self._outbox.append((callback, arguments))
+        self._wake_loop()
+
+    def post_last(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Like :meth:`post`, for the last thing a job has to say. Worker threads only.
+
+        The loop is not woken while more jobs wait, but for at most a tick: waking it for each of a
+        hundred quick answers costs more than the answers.
+        """
+        self._outbox.append((callback, arguments))
+
+    def _wake_loop(self) -> None:
         if not self._posted:
             self._posted = True
             try:
@@ -182,6 +205,8 @@ class WorkerThreads:
             self._ticking = False
             return
         self._loop.call_later(TICK, self._tick)
+        if self._outbox:
+            self._deliver()
         cpu = self._measure()
         taken = sum(worker.done + worker.busy for worker in self._workers)
         moved, self._taken = taken != self._taken, taken
@@ -251,6 +276,8 @@ class WorkerThreads:
             del function, argument, job
             worker.busy = False
             worker.done += 1
+            if self._outbox and self._jobs.empty():
+                self._wake_loop()
             if self._surplus:
                 self._park(worker)
 

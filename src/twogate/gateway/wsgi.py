@@ -34,7 +34,7 @@ ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | 
 #: A file smaller than this is cheaper to read than to hand to the kernel.
 _SENDFILE_FROM = 65536
 
-# PEP 3333 and RFC 3875 §4.1.18: HTTP_ and the name in upper case, "-" as "_"; these two are special.
+# PEP 3333, RFC 3875 §4.1.18: HTTP_ and the name in upper case, "-" as "_"; these two are special.
 _SPECIAL_KEYS = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
@@ -362,10 +362,12 @@ class _Call:
             )
 
     def _post(self, data: bytes, end: bool) -> None:
-        exchange = self._exchange
-        self._threads.post(exchange.write, exchange.encode(data, end), end)
+        exchange, threads = self._exchange, self._threads
+        payload = exchange.encode(data, end)
         if end:
+            threads.post_last(exchange.write, payload, end)
             return
+        threads.post(exchange.write, payload, end)
         self._unconfirmed += len(data)
         if self._unconfirmed >= HIGH_WATER:
             self._unconfirmed = 0
@@ -402,7 +404,9 @@ def _encode_field(field: Any) -> tuple[bytes, bytes]:
     try:
         name, value = field
     except (TypeError, ValueError):
-        raise ApplicationError(f"The header {field!r} must be a (name, value) tuple (PEP 3333).")
+        raise ApplicationError(
+            f"The header {field!r} must be a (name, value) tuple (PEP 3333)."
+        ) from None
     if type(value) is not str:
         raise ApplicationError(f"The value of the header {name} must be a str (PEP 3333).")
     return _encode_name(name), _latin1(value, f"value of the header {name}")

@@ -50,11 +50,12 @@ class Limits:
 # RFC 9110 §9 and the registry; WebDAV and PATCH included. llhttp also knows RTSP's methods.
 _METHODS = {
     name.encode(): name
-    for name in (
-        "GET HEAD POST PUT DELETE OPTIONS TRACE PATCH COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH "
-        "UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE MKCALENDAR LINK UNLINK PURGE "
-        "QUERY"
-    ).split()
+    for names in (
+        "GET HEAD POST PUT DELETE OPTIONS TRACE PATCH QUERY LINK UNLINK PURGE SEARCH REPORT MERGE",
+        "COPY LOCK MKCOL MOVE PROPFIND PROPPATCH UNLOCK BIND REBIND UNBIND ACL MKACTIVITY CHECKOUT",
+        "MKCALENDAR",
+    )
+    for name in names.split()
 }
 
 # Only what changes the meaning of the message is looked at.
@@ -119,7 +120,8 @@ class Http1Reader:
         """
         if self._stopped:
             return []
-        self._events = events = []
+        events: list[Event] = []
+        self._events = events
         self._quiet += len(data)
         try:
             self._parser.feed_data(data)

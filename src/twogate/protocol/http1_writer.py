@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses, calls to bytes (RFC 9112). Knows nothing of sockets, time or requests' bodies.
+"""HTTP/1.1 responses, calls to bytes (RFC 9112). Knows nothing of sockets or time.
 
 One :class:`ResponseEncoder` makes one response. It decides the framing (length, chunks or close),
 keeps the application to it, and says afterwards whether the connection may be kept.
@@ -46,7 +46,7 @@ _ROLES = {
 
 
 def _role_of(name: bytes) -> int:
-    if not isinstance(name, bytes) or TOKEN.fullmatch(name) is None:
+    if TOKEN.fullmatch(name) is None:
         raise ApplicationError(f"{name!r} is not a header name (RFC 9110 §5.1).")
     return _ROLES.get(name.lower(), _ORDINARY)
 
@@ -77,8 +77,8 @@ class ResponseEncoder:
 
     __slots__ = (
         "_close_after",
-        "_declared",
         "_dated",
+        "_declared",
         "_fields",
         "_framing",
         "_reason",
