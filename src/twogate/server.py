@@ -133,7 +133,7 @@ class Server:
             connection.tick(context.now)
 
     async def stop(self, graceful_timeout: float) -> None:
-        """Stop accepting, finish what is under way within ``graceful_timeout`` seconds, cut the rest.
+        """Stop accepting, finish what is under way within ``graceful_timeout`` s, cut the rest.
 
         Connections that wait for their first or next request are closed at once.
         """
