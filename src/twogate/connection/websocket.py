@@ -2,7 +2,7 @@
 
 It takes over the transport, holds back whichever side is too fast, keeps the peer alive or finds it
 dead, and sees every WebSocket to one end, told once. There is no timer here: the server's sweep
-calls :meth:`WebSockets.tick`, about once a second.
+calls :meth:`WebSocketConnection.tick` about once a second.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twogate.connection.context import Context
 from twogate.errors import ClientDisconnected
 from twogate.protocol.websocket import (
     PING,
@@ -19,8 +20,9 @@ from twogate.protocol.websocket import (
     WebSocketFraming,
     encode_frame,
 )
+from twogate.socket_exchange import OpenSocket
 
-__all__ = ["WebSocketConnection", "WebSocketSettings", "WebSockets"]
+__all__ = ["WebSocketConnection", "WebSocketSettings", "opener"]
 
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
@@ -47,73 +49,42 @@ class WebSocketSettings:
     queue_bytes: int = 65536
 
 
-class WebSockets:
-    """The WebSockets of one loop: opened, ticked and shut down here.
+def opener(settings: WebSocketSettings) -> OpenSocket:
+    """What a gateway is given to open WebSockets with; see :meth:`HttpConnection.upgrade`."""
 
-    :param settings: see :class:`WebSocketSettings`.
-    """
-
-    def __init__(self, settings: WebSocketSettings) -> None:
-        self._settings = settings
-        self._open: set[WebSocketConnection] = set()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def opener(
-        self, framing: WebSocketFraming
-    ) -> Callable[[asyncio.Transport, bytes, Callable[[], None]], WebSocketConnection]:
-        """What takes over a transport once the ``101`` is written.
-
-        The returned function takes the transport, the bytes that came after the request, and a
-        function that is called once when the connection is gone.
-        """
-
-        def open_on(
-            transport: asyncio.Transport, rest: bytes, lost: Callable[[], None]
+    def open_socket(
+        framing: WebSocketFraming,
+    ) -> Callable[[asyncio.Transport, bytes, Context], WebSocketConnection]:
+        def make(
+            transport: asyncio.Transport, early: bytes, context: Context
         ) -> WebSocketConnection:
-            connection = WebSocketConnection(transport, framing, self._settings)
-            self._open.add(connection)
-
-            def forget() -> None:
-                self._open.discard(connection)
-                lost()
-
-            connection.take_over(rest, forget)
+            connection = WebSocketConnection(transport, framing, settings, context)
+            if early:
+                connection.data_received(early)
             return connection
 
-        return open_on
+        return make
 
-    def tick(self, now: float) -> None:
-        """Send pings and end what has timed out.
-
-        :param now: seconds of any clock that never goes back, always the same.
-        """
-        for connection in tuple(self._open):
-            connection.tick(now)
-
-    def shutdown(self) -> None:
-        """Close all with 1012, "Service Restart"; :meth:`tick` bounds how long that takes."""
-        for connection in tuple(self._open):
-            connection.shutdown()
+    return open_socket
 
 
 class WebSocketConnection(asyncio.Protocol):
     """One WebSocket on its transport; to a gateway, a :class:`~twogate.socket_exchange.SocketExchange`.
 
-    :param transport: its protocol is replaced by :meth:`take_over`.
+    :param transport: whose protocol this is about to become.
     :param framing: after the handshake.
     :param settings: see :class:`WebSocketSettings`.
+    :param context: what all connections share.
     """
 
     __slots__ = (
         "__weakref__",
+        "_context",
         "_drain_waiters",
         "_end_taken",
         "_framing",
         "_heard",
         "_held",
-        "_lost",
         "_messages",
         "_paused",
         "_pinged",
@@ -132,15 +103,17 @@ class WebSocketConnection(asyncio.Protocol):
         transport: asyncio.Transport,
         framing: WebSocketFraming,
         settings: WebSocketSettings,
+        context: Context,
     ) -> None:
         self._transport = transport
         self._framing = framing
         self._settings = settings
-        self.writable = True
+        self._context = context
+        high = transport.get_write_buffer_limits()[1]
+        self.writable = transport.get_write_buffer_size() <= high
         self.closed: ClosedSocket | None = None
         self.listener: Callable[[], None] | None = None
         self._end_taken = False
-        self._lost: Callable[[], None] | None = None
         # Messages not yet taken; a list because it is short and an idle one is small.
         self._messages: list[Message] = []
         self._held = 0
@@ -155,21 +128,6 @@ class WebSocketConnection(asyncio.Protocol):
         self._since: float | None = None
         self._pinged = False
         self._unsent = 0
-
-    def take_over(self, rest: bytes, lost: Callable[[], None]) -> None:
-        """Become the transport's protocol.
-
-        :param rest: what came after the request and belongs to the WebSocket.
-        :param lost: called once, when the connection is gone.
-        """
-        transport = self._transport
-        self._lost = lost
-        transport.set_protocol(self)
-        self.writable = transport.get_write_buffer_size() <= transport.get_write_buffer_limits()[1]
-        if rest:
-            self.data_received(rest)
-        if not self._paused and not transport.is_closing():
-            transport.resume_reading()
 
     # For the gateway: SocketExchange.
 
@@ -214,13 +172,16 @@ class WebSocketConnection(asyncio.Protocol):
 
     # For the server.
 
-    def shutdown(self) -> None:
-        """Close with 1012; messages that were received before may still be taken."""
+    def drain(self) -> None:
+        """Close with 1012, "Service Restart"; what was received before may still be taken."""
         if self.closed is None:
             self._begin_closing(_SERVICE_RESTART, "the server is restarting")
 
     def tick(self, now: float) -> None:
-        """Look at the time, in seconds; see :meth:`WebSockets.tick`."""
+        """Send a ping, or end what has timed out; called about once a second.
+
+        :param now: seconds of any clock that never goes back, always the same.
+        """
         if self._since is None:
             self._since = now
             self._heard = False
@@ -228,6 +189,10 @@ class WebSocketConnection(asyncio.Protocol):
             self._tick_closing(now)
         elif self._settings.ping_interval > 0:
             self._tick_open(now)
+
+    def abort(self) -> None:
+        """Close without another word."""
+        self._transport.abort()
 
     def _tick_open(self, now: float) -> None:
         # While reading is paused the peer cannot be heard, and that is not its fault. What it reads
@@ -279,9 +244,8 @@ class WebSocketConnection(asyncio.Protocol):
         """End abnormally, unless it has ended already (RFC 6455 §7.1.5)."""
         if self.closed is None:
             self._end(ClosedSocket(_ABNORMAL, "the connection was lost"))
-        lost, self._lost = self._lost, None
-        if lost is not None:
-            lost()
+        self._context.connections.discard(self)
+        self._context.observer.connection_closed()
 
     def pause_writing(self) -> None:
         """The peer does not read as fast as we write."""

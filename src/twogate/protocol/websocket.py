@@ -200,7 +200,16 @@ class WebSocketFraming:
     :param protocol: after its handshake, in the state OPEN.
     """
 
-    __slots__ = ("_data", "_ended", "_limit", "_owed", "_partial", "_position", "_protocol", "_text")
+    __slots__ = (
+        "_data",
+        "_ended",
+        "_limit",
+        "_owed",
+        "_partial",
+        "_position",
+        "_protocol",
+        "_text",
+    )
 
     def __init__(self, protocol: ServerProtocol) -> None:
         self._protocol = protocol
