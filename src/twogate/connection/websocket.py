@@ -69,7 +69,7 @@ def opener(settings: WebSocketSettings) -> OpenSocket:
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """One WebSocket on its transport; to a gateway, a :class:`~twogate.socket_exchange.SocketExchange`.
+    """One WebSocket on its transport; a gateway sees a ``SocketExchange``.
 
     :param transport: whose protocol this is about to become.
     :param framing: after the handshake.

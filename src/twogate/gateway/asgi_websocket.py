@@ -1,8 +1,8 @@
 """The ASGI gateway for WebSocket: one socket, one task on the loop (ASGI 3, HTTP & WebSocket 2.5).
 
 Everything here runs on the loop's thread. The request comes as an exchange, which also carries a
-refusal; once the application accepts, the exchange is traded for a socket exchange. Knows nothing of
-frames, pings or transports.
+refusal; once the application accepts, the exchange is traded for a socket exchange. Knows nothing
+of frames, pings or transports.
 
 ==========  ==========================================================  =========================
 state       what the application may send                               what that makes it
@@ -158,8 +158,8 @@ class _Received(asyncio.Future[Message]):
     """What ``receive()`` returns: a future that also passes for a coroutine.
 
     Whoever wraps ``receive()`` in a task (``ensure_future``, as Channels does for each message) is
-    spared the task and its turns of the loop: a future is taken as it is. ``create_task`` insists on
-    a coroutine, and gets one by the methods below (:class:`collections.abc.Coroutine`).
+    spared the task and its turns of the loop: a future is taken as it is. ``create_task`` insists
+    on a coroutine, and gets one by the methods below (:class:`collections.abc.Coroutine`).
     """
 
     __slots__ = ("_steps",)
@@ -314,7 +314,7 @@ class _Call:
         elif kind == "websocket.http.response.body" and self._state is _State.DENYING:
             await self._continue_denial(message)
         else:
-            handler = _HANDLERS.get((self._state, kind))
+            handler = _HANDLERS.get((self._state, str(kind)))
             if handler is None or self.gone:
                 self._refuse(kind)
             handler(self, message)
@@ -467,7 +467,7 @@ def _checked_data(message: Message) -> str | bytes:
 
 _FORBIDDEN = b"The WebSocket was not accepted.\n"
 
-_HANDLERS: dict[tuple[_State, object], Callable[[_Call, Message], None]] = {
+_HANDLERS: dict[tuple[_State, str], Callable[[_Call, Message], None]] = {
     (_State.CONNECTING, "websocket.accept"): _Call._accept,
     (_State.CONNECTING, "websocket.close"): _Call._reject,
     (_State.CONNECTING, "websocket.http.response.start"): _Call._deny,

@@ -54,8 +54,9 @@ COMPRESS_FROM = 1024
 _MAX_REASON = 123
 
 # FIN, no reserved bit, and the opcode: a message in one uncompressed frame.
-_WHOLE_TEXT = 0x80 | Opcode.TEXT
-_WHOLE_BINARY = 0x80 | Opcode.BINARY
+_WHOLE_TEXT = 0x81
+_WHOLE_BINARY = 0x82
+_WHOLE = (_WHOLE_TEXT, _WHOLE_BINARY)
 
 
 class _Control(Enum):
@@ -267,7 +268,7 @@ class WebSocketFraming:
                 end = start + length
                 first = data[begin]
                 if (
-                    (first == _WHOLE_TEXT or first == _WHOLE_BINARY)
+                    first in _WHOLE
                     and end <= size
                     and length <= self._limit
                     and self._partial is None
@@ -421,12 +422,14 @@ _NOT_THEIRS = frozenset((b"connection", b"upgrade", b"content-length", b"transfe
 
 def _is_ours_to_send(field: tuple[bytes, bytes]) -> bool:
     """Check a header field of the application; ``False`` for one that is left out."""
-    name, value = field
-    if not isinstance(name, bytes) or not isinstance(value, bytes):
-        raise ApplicationError("Headers must be pairs of byte strings.")
-    if TOKEN.fullmatch(name) is None:
+    try:
+        name, value = field
+        valid_name, forbidden = TOKEN.fullmatch(name), FORBIDDEN_IN_VALUE.search(value)
+    except (TypeError, ValueError) as error:
+        raise ApplicationError(f"Headers must be pairs of byte strings: {error}.") from None
+    if valid_name is None:
         raise ApplicationError(f"{name!r} is not a header name (RFC 9110 §5.1).")
-    if FORBIDDEN_IN_VALUE.search(value):
+    if forbidden:
         raise ApplicationError(
             f"The value of the header {name.decode()} has a control character (RFC 9110 §5.5)."
         )
