@@ -158,7 +158,9 @@ class Server:
             listener.close()
         for connection in list(context.connections):
             connection.drain()
-        while context.connections and context.loop.time() < deadline:
+        while (
+            context.connections or (self._websocket is not None and self._websocket.running)
+        ) and context.loop.time() < deadline:
             await asyncio.sleep(0.01)
         if context.connections:
             logger.warning(

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -154,36 +154,6 @@ def _is_disconnect(error: BaseException) -> bool:
     return isinstance(error, ClientDisconnected)
 
 
-class _Received(asyncio.Future[Message]):
-    """What ``receive()`` returns: a future that also passes for a coroutine.
-
-    Whoever wraps ``receive()`` in a task (``ensure_future``, as Channels does for each message) is
-    spared the task and its turns of the loop: a future is taken as it is. ``create_task`` insists
-    on a coroutine, and gets one by the methods below (:class:`collections.abc.Coroutine`).
-    """
-
-    __slots__ = ("_steps",)
-    _steps: Generator[Any, None, Message]
-
-    def send(self, value: None) -> Any:
-        """Run a step, as the coroutine."""
-        try:
-            steps = self._steps
-        except AttributeError:
-            self._steps = steps = self.__await__()
-        return steps.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        """Raise in the coroutine."""
-        if not self.done():
-            self.cancel()
-        return self.__await__().throw(*error)
-
-    def close(self) -> None:
-        """End the coroutine: nobody waits any more."""
-        self.cancel()
-
-
 class _State(Enum):
     CONNECTING = "before it accepted or closed the WebSocket"
     OPEN = "on an accepted WebSocket"
@@ -224,7 +194,7 @@ class _Call:
         self._loop = loop
         self._state = _State.CONNECTING
         self._socket: SocketExchange | None = None
-        self._waiters: list[_Received] = []
+        self._waiters: list[asyncio.Future[None]] = []
         self._connect_given = False
         self._end_given = False
         self._end_told = False
@@ -233,23 +203,28 @@ class _Call:
 
     # Receiving.
 
-    def receive(self) -> Awaitable[Message]:
+    async def receive(self) -> Message:
         """ASGI, "Connect", "Receive" and "Disconnect - receive event".
+
+        Cancelling it loses nothing: an event is taken in the step that returns it.
 
         :raises ClientDisconnected: an :class:`OSError`, after ``websocket.disconnect`` was given:
             there is nothing to wait for, and waiting for ever would leak whoever waits.
         """
-        if self._end_given:
-            raise ClientDisconnected("websocket.disconnect was received before.")
-        received = _Received(loop=self._loop)
-        if self._waiters:
-            self._waiters = [waiter for waiter in self._waiters if not waiter.done()]
-        event = None if self._waiters else self._next_event()
-        if event is None:
-            self._waiters.append(received)
-        else:
-            received.set_result(event)
-        return received
+        while True:
+            if self._end_given:
+                raise ClientDisconnected("websocket.disconnect was received before.")
+            event = self._next_event()
+            if event is not None:
+                return event
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                raise
 
     def _next_event(self) -> Message | None:
         if not self._connect_given:
@@ -271,21 +246,14 @@ class _Call:
         return {"type": "websocket.disconnect", "code": end.code, "reason": end.reason}
 
     def _wake(self) -> None:
-        """There is something new: give it to those who wait."""
+        """There is something new: let those who wait look."""
         if not self._end_told:
             self._tell_end()
-        waiters = self._waiters
-        while waiters:
-            if waiters[0].done():
-                del waiters[0]
-                continue
-            if self._end_given:
-                waiters.pop(0).set_exception(ClientDisconnected("The WebSocket is closed."))
-                continue
-            event = self._next_event()
-            if event is None:
-                return
-            waiters.pop(0).set_result(event)
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _tell_end(self) -> None:
         end = self._socket.closed if self._socket is not None else None
@@ -438,9 +406,7 @@ class _Call:
         self._exchange.when_over(_ignore)
         if self._socket is not None:
             self._socket.listener = None
-        for waiter in self._waiters:
-            waiter.cancel()
-        self._waiters.clear()
+        self._wake()
 
 
 def _ignore() -> None:
