@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 __all__ = [
@@ -66,11 +67,18 @@ class PeerError(TwogateError):
     :param status: the HTTP status that answers it.
     :param message: one plain sentence for the log and the response body; it may quote the
         rule (``RFC 9112 §6.3``) and never anything the peer sent.
+    :param headers: header fields the answer must have, for example ``Allow`` with a 405.
     """
 
-    def __init__(self, status: HTTPStatus | int, message: str) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus | int,
+        message: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         self.status = HTTPStatus(status)
         self.message = message
+        self.headers = headers
         super().__init__(f"{self.status.value} {self.status.phrase}: {message}")
 
 

@@ -259,7 +259,7 @@ class Exchange:
         """Answer with the error's status and its one plain sentence."""
         self.respond(
             error.status,
-            [(b"Content-Type", b"text/plain; charset=utf-8")],
+            [(b"Content-Type", b"text/plain; charset=utf-8"), *error.headers],
             error.message.encode() + b"\n",
         )
 

@@ -19,9 +19,11 @@ from typing import Any
 from twogate.config import Config
 from twogate.connection.context import Context
 from twogate.connection.http import HttpConnection
+from twogate.connection.websocket import WebSocketSettings, opener
 from twogate.dispatch import Applications, Dispatcher
 from twogate.exchange import Exchange
 from twogate.gateway.asgi import AsgiGateway
+from twogate.gateway.asgi_websocket import AsgiWebSocketGateway
 from twogate.gateway.lifespan import Lifespan
 from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
@@ -109,9 +111,24 @@ class Server:
                 applications.wsgi, self._threads, self._observer, multiprocess=config.workers > 1
             )
         self._asgi: AsgiGateway | None = None
+        self._websocket: AsgiWebSocketGateway | None = None
         if applications.asgi is not None:
             state = self._lifespan.state if self._lifespan is not None else {}
             self._asgi = asgi = AsgiGateway(applications.asgi, loop, self._observer, state)
+            self._websocket = websocket = AsgiWebSocketGateway(
+                applications.asgi,
+                loop,
+                self._observer,
+                state,
+                opener(
+                    WebSocketSettings(
+                        ping_interval=config.websocket_ping_interval,
+                        ping_timeout=config.websocket_ping_timeout,
+                    )
+                ),
+                max_message_size=config.websocket_max_message_size,
+                compression=config.websocket_compression,
+            )
         return Dispatcher(
             wsgi=wsgi,
             asgi=asgi,
@@ -155,9 +172,10 @@ class Server:
             )
         for connection in list(context.connections):
             connection.abort()
-        if self._asgi is not None:
-            self._asgi.cancel()
-        await asyncio.sleep(0)
+        for gateway in (self._asgi, self._websocket):
+            if gateway is not None:
+                # The connections are gone; what the application does about that may take a moment.
+                await gateway.finish(max(0.0, deadline - context.loop.time()))
         if self._lifespan is not None:
             await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
         if self._sweeper is not None:
@@ -169,7 +187,7 @@ class Server:
         return {
             "connections": len(self._context.connections),
             "requests": self._observer.finished,
-            "tasks": self._asgi.running if self._asgi is not None else 0,
+            "tasks": sum(g.running for g in (self._asgi, self._websocket) if g is not None),
             "threads": self._threads.statistics(),
         }
 

@@ -19,7 +19,7 @@ from twogate.exchange import Exchange
 if TYPE_CHECKING:
     from twogate.observe.observer import Observer
 
-__all__ = ["AsgiApplication", "AsgiGateway", "Message", "Scope"]
+__all__ = ["AsgiApplication", "AsgiGateway", "Message", "Scope", "finish_tasks"]
 
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
@@ -59,10 +59,9 @@ class AsgiGateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def cancel(self) -> None:
-        """Cancel what still runs when the time for a graceful stop is up."""
-        for task in list(self._tasks):
-            task.cancel()
+    async def finish(self, timeout: float) -> None:
+        """Give the calls that still run ``timeout`` seconds to return, then cancel them."""
+        await finish_tasks(self._tasks, timeout)
 
     @property
     def running(self) -> int:
@@ -224,6 +223,16 @@ class _Call:
             raise ApplicationError("The application returned without sending a response (ASGI).")
         if not exchange.encoder.finished:
             raise ApplicationError("The application returned before its response ended (ASGI).")
+
+
+async def finish_tasks(tasks: set[asyncio.Task[None]], timeout: float) -> None:
+    """Wait for tasks, at most ``timeout`` seconds, then cancel those that still run."""
+    if tasks and timeout > 0:
+        await asyncio.wait(tasks, timeout=timeout)
+    for task in list(tasks):
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
 
 
 def _as_bytes(data: Any) -> bytes:
