@@ -58,16 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command line without the program's name; ``sys.argv`` by default.
     :return: the exit status: 0 fine, 1 the project or a worker failed, 2 wrong use.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
-    known = parser.parse_args(given)
+    known = parser.parse_args(arguments)
     if known.command is None:
         parser.print_help(sys.stderr)
         return WRONG_USE
     try:
         return _serve(known)
     except TwogateError as error:
-        if "--traceback" in given:
+        if known.traceback:
             traceback.print_exc()
         _complain(error)
         return WRONG_USE if isinstance(error, ConfigError) else FAILED
@@ -123,6 +122,7 @@ def _add_serve(commands: Any) -> None:
         description="Serve a Django project over HTTP and WebSocket on one port. Sync views go"
         " through the WSGI gateway, async views and WebSockets through the ASGI gateway.",
         epilog=_EXAMPLES,
+        usage="twogate serve [PROJECT] [option ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
