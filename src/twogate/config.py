@@ -288,12 +288,12 @@ class Config:
     )
     wsgi: str | None = option(
         None, optional(application), "project",
-        "Serve this WSGI application, Django or not, instead of the project's own.",
+        "Serve this WSGI application, Django or not, alone or with --asgi.",
         metavar="MODULE:NAME",
     )
     asgi: str | None = option(
         None, optional(application), "project",
-        "Serve this ASGI application, Django or not, instead of the project's own.",
+        "Serve this ASGI application, Django or not, alone or with --wsgi.",
         metavar="MODULE:NAME",
     )
     gateway: str = option(
@@ -413,6 +413,9 @@ class Config:
     reload_dir: list[str] = option(  # noqa: RUF009 - it is a field
         [], strings, "development",
         "Watch this folder too. May be repeated.", metavar="PATH", many=True,
+    )
+    traceback: bool = option(
+        False, switch, "development", "Show the traceback of an error that stops Twogate.",
     )
 
     # fmt: on

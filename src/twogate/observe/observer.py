@@ -43,6 +43,9 @@ class Observer:
     def connection_closed(self) -> None:
         """A client's connection is gone."""
 
+    def close(self) -> None:
+        """The worker ends and nothing more will be told: write down what is held back."""
+
 
 class Observers(Observer):
     """Passes each point on to several observers, in order."""
@@ -79,3 +82,7 @@ class Observers(Observer):
     def connection_closed(self) -> None:  # noqa: D102
         for observer in self._observers:
             observer.connection_closed()
+
+    def close(self) -> None:  # noqa: D102
+        for observer in self._observers:
+            observer.close()

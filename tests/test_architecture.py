@@ -1,0 +1,45 @@
+"""The rules of the house that a test can keep."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "twogate"
+MODULES = sorted(file.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py"))
+
+#: Modules whose tests have another name or are still to be written.
+WITHOUT_TEST_FILE: set[str] = set()
+
+
+def test_the_import_contracts_hold() -> None:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [*command, "--no-cache", "--config", str(ROOT / "pyproject.toml")],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_tests_mirror_the_source() -> None:
+    missing = {
+        str(module)
+        for module in MODULES
+        if module.name not in {"__init__.py", "__main__.py"}
+        and not (ROOT / "tests" / module.parent / f"test_{module.name}").is_file()
+    }
+    assert missing - WITHOUT_TEST_FILE == set()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_says_what_it_is(module: Path) -> None:
+    source = (PACKAGE / module).read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(source))
