@@ -24,7 +24,7 @@ class Message(NamedTuple):
     kind        data                  meaning
     ==========  ====================  ========================================================
     ready       notes, list of str    a worker accepts connections
-    beat        in flight, int        a worker's loop runs, and how many requests it works on
+    beat        connections, int      a worker's loop runs, and how many clients it has
     retiring    ""                    a worker reached ``--max-requests`` and wants a successor
     failed      message, traceback    a worker could not load or start what it should serve
     changed     the files, list       the watcher saw code change
@@ -50,10 +50,10 @@ class ChildEnd:
         except OSError:
             pass
 
-    def beat(self, in_flight: int) -> None:
+    def beat(self, connections: int) -> None:
         """Say that the loop runs; never waits, a lost beat does no harm."""
         try:
-            self._sock.send(_encode("beat", in_flight), socket.MSG_DONTWAIT)
+            self._sock.send(_encode("beat", connections), socket.MSG_DONTWAIT)
         except OSError:  # BlockingIOError: the supervisor is stopped and has a full buffer to read
             pass
 

@@ -68,17 +68,17 @@ class Child:
     :ivar born: when it was forked; all times in seconds of :func:`time.monotonic`.
     :ivar heard: when it was last heard of.
     :ivar deadline: when the next harder signal is due; ``None`` when none is.
-    :ivar in_flight: requests it worked on when last heard of.
+    :ivar connections: how many it had when last heard of.
     :ivar failure: message and traceback when it said that it cannot start.
     """
 
     __slots__ = (
         "born",
         "channel",
+        "connections",
         "deadline",
         "failure",
         "heard",
-        "in_flight",
         "pid",
         "slot",
         "state",
@@ -91,7 +91,7 @@ class Child:
         self.state = State.STARTING
         self.born = self.heard = time.monotonic()
         self.deadline: float | None = None
-        self.in_flight = 0
+        self.connections = 0
         self.failure: tuple[str, str] | None = None
 
     def __repr__(self) -> str:

@@ -117,7 +117,6 @@ class Supervisor:
     :param work: runs in each worker.
     :param watch: runs in a process of its own and tells when code changes; ``None`` for no
         reloading.
-    :param start_timeout: seconds a worker may take until it is ready.
     """
 
     def __init__(
@@ -126,14 +125,13 @@ class Supervisor:
         listeners: Listeners,
         work: Main,
         watch: Main | None = None,
-        start_timeout: float | None = None,
     ) -> None:
         self._config = config
         self._listeners = listeners
         self._urls = listeners.urls
         self._work = work
         self._watch = watch
-        self._start_timeout = start_timeout or max(START_TIMEOUT, config.timeout)
+        self._start_timeout = max(START_TIMEOUT, config.timeout)
         self._slots = [Slot(n + 1) for n in range(1 if watch else max(1, config.workers))]
         self._children: dict[int, Child] = {}
         self._watcher: Child | None = None
@@ -221,7 +219,10 @@ class Supervisor:
             log.info("one worker more: %d", len(self._slots))
 
     def _on_fewer(self) -> None:
-        if self._ending or len(self._slots) == 1:
+        if self._ending:
+            return
+        if len(self._slots) == 1:
+            log.info("one worker is the least")
             return
         slot = self._slots.pop()
         log.info("one worker less: %d", len(self._slots))
@@ -264,7 +265,7 @@ class Supervisor:
     def _heed(self, child: Child, message: Message) -> None:
         data = message.data
         if message.kind == "beat" and isinstance(data, int):
-            child.in_flight = data
+            child.connections = data
         elif message.kind == "ready" and isinstance(data, list):
             self._ready(child, data)
         elif message.kind == "retiring" and child.state is State.SERVING:
@@ -376,10 +377,10 @@ class Supervisor:
             slot.forgive()
         delay = 0.0 if old else slot.failed()
         log.error(
-            "%s %s with %d requests in flight; another starts%s",
+            "%s %s with %d connections open; another starts%s",
             _name(child, slot),
             how,
-            child.in_flight,
+            child.connections,
             f" in {delay:g} s" if delay else "",
         )
 
@@ -501,10 +502,10 @@ class Supervisor:
     def _abort(self, child: Child, now: float) -> None:
         """Ask a hung worker for its stacks; a stopped one cannot even show them."""
         log.error(
-            "%s was silent for %.1f s with %d requests in flight: it hangs; its stacks follow",
+            "%s was silent for %.1f s with %d connections open: it hangs; its stacks follow",
             _name(child),
             now - child.heard,
-            child.in_flight,
+            child.connections,
         )
         child.become(State.ABORTED, now + ABORT_GRACE)
         child.signal(signal.SIGABRT)

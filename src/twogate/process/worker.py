@@ -57,7 +57,7 @@ class Serves(Protocol):
         """Stop accepting, finish what was begun, close the rest; timeout in seconds."""
 
     def statistics(self) -> dict[str, Any]:
-        """Numbers of this moment."""
+        """Numbers of this moment, ``connections`` among them."""
 
 
 MakeServer: TypeAlias = Callable[["Applications", "Config", "Observer"], Serves]
@@ -164,15 +164,15 @@ class _Worker:
             log.warning("--max-requests has no effect with --workers 0: nobody could take over")
 
     def _beat(self, channel: ChildEnd) -> None:
-        channel.beat(_in_flight(self._server))
+        channel.beat(_connections(self._server))
         asyncio.get_running_loop().call_later(self._pause, self._beat, channel)
 
     async def _stop(self, grace: float) -> None:
         _leave_after(grace + LEEWAY, self._server)
         log.log(
             logging.INFO if self._channel is None else logging.DEBUG,
-            "stopping; %d requests are in flight",
-            _in_flight(self._server),
+            "stopping; %d connections are open",
+            _connections(self._server),
         )
         await self._server.stop(grace)
 
@@ -254,7 +254,7 @@ def _leave_after(seconds: float, server: Serves) -> None:
 
     def give_up() -> None:
         log.warning(
-            "the graceful timeout is over; leaving with %d requests unfinished", _in_flight(server)
+            "the graceful timeout is over; leaving %d connections open", _connections(server)
         )
         leave(0, wait=False)
 
@@ -263,8 +263,8 @@ def _leave_after(seconds: float, server: Serves) -> None:
     timer.start()
 
 
-def _in_flight(server: Serves) -> int:
-    return int(server.statistics().get("in_flight", 0))
+def _connections(server: Serves) -> int:
+    return int(server.statistics()["connections"])
 
 
 def _named(load: str) -> Callable[[Config], Applications]:
