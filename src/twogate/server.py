@@ -34,6 +34,9 @@ __all__ = ["Server"]
 
 logger = logging.getLogger("twogate.server")
 
+#: Seconds between the end of accepting and the closing of idle connections: a request that is on its
+#: way to one of them, or to a connection accepted just now, must find it open.
+_LAST_CALL = 0.25
 #: Seconds a loop that has everything else done waits for worker threads to end.
 _THREADS_GRACE = 1.0
 #: How long one thread may hold the interpreter while others want it, in seconds. Python's own 5 ms
@@ -152,13 +155,14 @@ class Server:
     async def stop(self, graceful_timeout: float) -> None:
         """Stop accepting, finish what is under way within ``graceful_timeout`` s, cut the rest.
 
-        Connections that wait for their first or next request are closed at once.
+        Connections that wait for their first or next request are closed after a moment.
         """
         context = self._context
         context.draining = True
         deadline = context.loop.time() + graceful_timeout
         for listener in self._listeners:
             listener.close()
+        await asyncio.sleep(min(_LAST_CALL, graceful_timeout))
         for connection in list(context.connections):
             connection.drain()
         if context.connections:
