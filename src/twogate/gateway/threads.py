@@ -26,7 +26,8 @@ __all__ = ["ThreadStatistics", "WorkerThreads"]
 
 logger = logging.getLogger("twogate.threads")
 
-Job: TypeAlias = tuple[Callable[[Any], None], Any]
+#: What runs, what it is given, and when it was submitted (:func:`time.perf_counter`).
+Job: TypeAlias = tuple[Callable[[Any, str], None], Any, float]
 
 #: Seconds between two looks of the controller. A short database query's wait is about as long.
 TICK = 0.002
@@ -90,7 +91,7 @@ class WorkerThreads:
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
         self._loop = loop
         self._limit = limit
-        self._jobs: SimpleQueue[tuple[Callable[[Any], None], Any, float] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
         self._parked: list[_Worker] = []
@@ -98,7 +99,7 @@ class WorkerThreads:
         self._surplus = 0
         self._wait = 0.0
         self._closed = False
-        self._pending: list[tuple[Callable[[Any], None], Any, float]] = []
+        self._pending: list[Job] = []
         self._outbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._posted = False
         # The controller's memory.
@@ -109,8 +110,8 @@ class WorkerThreads:
         self._taken = 0
         self._stalled = 0
 
-    def submit(self, function: Callable[[Any], None], argument: Any) -> None:
-        """Run ``function(argument)`` on a thread; it must not raise.
+    def submit(self, function: Callable[[Any, str], None], argument: Any) -> None:
+        """Run ``function(argument, name of the thread)`` on a thread; it must not raise.
 
         Jobs submitted in one turn of the loop are handed over together at its end. A thread that
         woke for the first would fight the loop for the interpreter while it reads the others.
@@ -260,6 +261,7 @@ class WorkerThreads:
 
     def _work(self, worker: _Worker) -> None:
         take = self._jobs.get
+        name = threading.current_thread().name
         while True:
             try:
                 job = take(timeout=PARK_AFTER)
@@ -272,7 +274,7 @@ class WorkerThreads:
             worker.busy = True
             function, argument, submitted = job
             self._wait = time.perf_counter() - submitted
-            function(argument)
+            function(argument, name)
             del function, argument, job
             worker.busy = False
             worker.done += 1

@@ -213,11 +213,11 @@ class WsgiGateway:
         else:
             body.when_ready(lambda: self._threads.submit(self._run, exchange), gather=True)
 
-    def _run(self, exchange: Exchange) -> None:
+    def _run(self, exchange: Exchange, thread: str) -> None:
         if exchange.disconnected:
             return  # nobody waits for the answer any more
         exchange.started_at = time.perf_counter()
-        exchange.served_by = threading.current_thread().name
+        exchange.served_by = thread
         call = _Call(exchange, self._threads)
         try:
             call.run(self._application, self._environ(exchange))
@@ -332,10 +332,7 @@ class _Call:
     def _send(self, result: Iterable[bytes]) -> None:
         """Send each piece as it comes; the last one ends the response where it is known to."""
         exchange, encoder = self._exchange, self._exchange.encoder
-        try:
-            single = len(result) == 1  # type: ignore[arg-type]
-        except TypeError:
-            single = False
+        single = isinstance(result, list | tuple) and len(result) == 1
         for data in result:
             if exchange.disconnected:
                 return
