@@ -161,7 +161,8 @@ class RequestBody:
             self._wake()
 
     def fail(self) -> None:
-        """The rest will never come."""
+        """The rest will never come, or nobody is to wait for it."""
+        self.paused = False
         if not self.complete:
             self.failed = True
         if self._waiter is not None:
@@ -279,6 +280,11 @@ class Exchange:
         else:
             self.write(payload, True)
 
+    def abandon(self) -> None:
+        """The application has left a client that is gone, or half gone, without its response."""
+        if not self.disconnected:
+            self._carrier.abort(self)
+
     @property
     def writable(self) -> bool:
         """Whether the client takes what is written, so that more may follow. Any thread."""
@@ -323,7 +329,8 @@ class Exchange:
         self._end()
 
     def finish(self) -> None:
-        """The response is complete."""
+        """The response is complete: what is left of the body is read past, not delivered."""
+        self.body.fail()
         self._end()
 
     def _end(self) -> None:

@@ -34,8 +34,8 @@ __all__ = ["Server"]
 
 logger = logging.getLogger("twogate.server")
 
-#: Seconds between the end of accepting and the closing of idle connections: a request that is on its
-#: way to one of them, or to a connection accepted just now, must find it open.
+#: Seconds between the end of accepting and the closing of idle connections: a request that is on
+#: its way to one of them, or to a connection accepted just now, must find it open.
 _LAST_CALL = 0.25
 #: Seconds a loop that has everything else done waits for worker threads to end.
 _THREADS_GRACE = 1.0
@@ -144,6 +144,7 @@ class Server:
         """About once a second: renew the Date header and look at every connection's deadline."""
         context = self._context
         context.now = context.loop.time()
+        context.soon = context.now + context.interval
         self._sweeper = context.loop.call_later(context.interval, self._sweep)
         headers = [(b"Date", formatdate(usegmt=True).encode())]
         if self._config.server_header:

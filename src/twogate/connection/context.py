@@ -38,6 +38,7 @@ class Context:
     :ivar body_timeout: seconds without progress, on a request body that is wanted or a response
         that is offered.
     :ivar now: the loop's time at the last sweep, in seconds; never more than a tick old.
+    :ivar soon: the loop's time at the next sweep: deadlines count from it, so that none is early.
     :ivar interval: seconds between two sweeps.
     :ivar default_headers: ``Date`` and ``Server``, renewed by the sweep.
     :ivar draining: the server is about to stop: connections close after their current response.
@@ -53,6 +54,7 @@ class Context:
     header_timeout: float
     body_timeout: float
     now: float = 0.0
+    soon: float = 0.0
     interval: float = 1.0
     default_headers: Headers = ()
     draining: bool = False

@@ -9,20 +9,25 @@ phase       what the connection waits for, and for how long
 ==========  ==================================================================================
 idle        the first byte of a request: ``keep_alive`` (``header_timeout`` for the first one)
 head        the rest of the head: ``header_timeout`` from its first byte, however it trickles
-busy        the application; a body that is wanted, or a response that is offered, must make
-            progress within ``body_timeout``
+busy        the application; a body that is read must make progress within ``body_timeout``
 lingering   the peer's FIN after our last response: two seconds (RFC 9112 §9.6)
 ==========  ==================================================================================
+
+In every phase a peer that takes none of the bytes it is sent for ``body_timeout`` is cut off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+import struct
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,6 +52,15 @@ _DISCARD = 262144
 #: A body may trickle, but not slower than this many bytes a second on top of the body timeout.
 _SLOWEST_BODY = 500
 
+_BODY_TIMEOUT = PeerError(
+    HTTPStatus.REQUEST_TIMEOUT, "The request's body did not arrive in time (--body-timeout)."
+)
+_HEADER_TIMEOUT = PeerError(
+    HTTPStatus.REQUEST_TIMEOUT, "The request's header did not arrive in time (--header-timeout)."
+)
+#: Stands for the head of a request that was refused before it had one.
+_NO_HEAD = RequestHead("GET", b"", b"", "1.1", [], keep_alive=False)
+
 
 class HttpConnection(asyncio.Protocol):
     """Serves the requests of one client, one after the other.
@@ -55,6 +69,8 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_body_idle",
+        "_body_seen",
         "_body_wait",
         "_broken",
         "_context",
@@ -72,7 +88,7 @@ class HttpConnection(asyncio.Protocol):
         "_reader",
         "_reading",
         "_receiving",
-        "_send_wait",
+        "_send_mark",
         "_sender",
         "_transport",
         "_unread",
@@ -102,11 +118,15 @@ class HttpConnection(asyncio.Protocol):
         self._eof = False
         self._head_begun = False
         self._deadline = 0.0
-        #: Seconds the current exchange has waited for its body, and for the peer to take bytes.
+        #: Seconds spent on the body that is received, those since its last progress, and its size
+        #: at the last tick.
         self._body_wait = 0.0
-        self._send_wait = 0.0
-        #: Bytes left to send at the last tick; bytes of an unwanted body read past.
+        self._body_idle = 0.0
+        self._body_seen = 0
+        #: Bytes that the peer had not taken at the last tick, and since when it takes none.
         self._unsent = 0
+        self._send_mark = 0.0
+        #: Bytes of an unwanted body that were read past.
         self._unread = 0
 
     # Called by the transport.
@@ -118,7 +138,7 @@ class HttpConnection(asyncio.Protocol):
         context = self._context
         context.connections.add(self)
         context.observer.connection_opened()
-        self._deadline = context.now + context.header_timeout
+        self._deadline = context.soon + context.header_timeout
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
         self._context.forget(self)
@@ -127,6 +147,7 @@ class HttpConnection(asyncio.Protocol):
             self._sender.close()
         self._leave()
         self._flow.resume()
+        self._reader.close()
 
     def _leave(self) -> None:
         """Tell every exchange on this connection that its client is gone."""
@@ -143,6 +164,10 @@ class HttpConnection(asyncio.Protocol):
         # The client may only have finished writing: what it asked for is still answered. But most
         # of the time it is gone, so an application that listens for that is told.
         self._eof = True
+        if self._receiving in self._queue:
+            # Cut off before its turn: nobody has seen it, and those before it are answered.
+            self._queue.pop()
+            self._receiving = None
         if self._receiving is not None or self._current is None or self._lingering:
             return False
         self._current.half_close()
@@ -171,12 +196,11 @@ class HttpConnection(asyncio.Protocol):
                 self._early = event.rest
             else:
                 self._break(cast(PeerError, event))
-        if self._current is not None:
+        if self._queue:
+            self._next()
             if len(self._queue) >= _PIPELINE_DEPTH:
                 self._pause_reading()
-        elif self._queue:
-            self._next()
-        elif self._reader.mid_head:
+        elif self._current is None and self._reader.mid_head:
             self._begin_head()
 
     # Reading requests.
@@ -185,16 +209,16 @@ class HttpConnection(asyncio.Protocol):
         """A head has begun and is not complete: its time starts with its first byte."""
         if not self._head_begun:
             self._head_begun = True
-            self._deadline = self._context.now + self._context.header_timeout
+            self._deadline = self._context.soon + self._context.header_timeout
 
     def _begin(self, head: RequestHead) -> None:
         exchange = Exchange(head, self._peer, self)
         self._queue.append(exchange)
         self._receiving = exchange
-        self._body_wait = 0.0
+        self._body_wait = self._body_idle = 0.0
         if head.expects_continue:
             self._continue = exchange
-        if head.is_websocket or self._context.draining:
+        if head.is_websocket or head.expects_continue or self._context.draining:
             exchange.encoder.keep_alive = False
         exchange.debug = self._context.debug
 
@@ -202,6 +226,8 @@ class HttpConnection(asyncio.Protocol):
         exchange = self._receiving
         if exchange is None:
             return
+        if self._continue is exchange:
+            self._body_will_come(exchange)
         body = exchange.body
         if exchange.disconnected or (exchange.encoder.finished and exchange is not self._current):
             self._discard_body(exchange, len(data))
@@ -209,6 +235,16 @@ class HttpConnection(asyncio.Protocol):
         body.feed(data)
         if body.paused:
             self._pause_reading()
+
+    def _body_will_come(self, exchange: Exchange) -> None:
+        """The body that was announced with ``Expect`` is sent after all.
+
+        Until then it is unknown whether the client's next bytes are that body or a new request, so
+        a response that comes first closes the connection.
+        """
+        self._continue = None
+        if not self._context.draining and not exchange.encoder.head_sent:
+            exchange.encoder.keep_alive = exchange.head.keep_alive
 
     def _discard_body(self, exchange: Exchange, size: int) -> None:
         exchange.body.received += size
@@ -223,6 +259,8 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             return
         exchange.body.end()
+        # A full body stops the reading; once it is complete we still want to see the peer leave.
+        self._resume_reading()
         if exchange.encoder.finished and exchange is not self._current:
             self._become_idle()
 
@@ -251,7 +289,7 @@ class HttpConnection(asyncio.Protocol):
             self._context.observer.request_finished(exchange, _since(exchange))
             self._transport.abort()
         else:
-            self._refuse(error)
+            self._refuse(error, exchange.head)
 
     def _pause_reading(self) -> None:
         if self._reading:
@@ -259,7 +297,10 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if not self._reading and not self._transport.is_closing():
+        """Read on, unless requests or the body at hand are still too many to hold."""
+        if self._reading or self._transport.is_closing() or len(self._queue) >= _PIPELINE_DEPTH:
+            return
+        if self._receiving is None or not self._receiving.body.paused:
             self._reading = True
             self._transport.resume_reading()
 
@@ -274,6 +315,7 @@ class HttpConnection(asyncio.Protocol):
         """Start on the next request that waits; a loop, so that a pipeline cannot nest."""
         if self._dispatching:
             return
+        context = self._context
         self._dispatching = True
         while self._current is None and self._queue and not self._lingering:
             item = self._queue.popleft()
@@ -282,17 +324,20 @@ class HttpConnection(asyncio.Protocol):
                 break
             self._current = item
             self._deadline = 0.0
-            self._send_wait = 0.0
             self._head_begun = False
-            self._context.dispatch(item)
+            if self._eof:
+                item.half_close()
+            try:
+                context.dispatch(item)
+            except Exception as error:
+                # What chooses the gateway may be the project's own code.
+                context.observer.application_failed(item, error)
+                item.fail()
         self._dispatching = False
-        if len(self._queue) < _PIPELINE_DEPTH and not self._reading and self._current is None:
-            self._resume_reading()
 
-    def _refuse(self, error: PeerError) -> None:
-        """Answer a request that never became an exchange of its own."""
-        head = RequestHead("GET", b"", b"", "1.1", [], keep_alive=False)
-        exchange = Exchange(head, self._peer, self)
+    def _refuse(self, error: PeerError, head: RequestHead = _NO_HEAD) -> None:
+        """Answer a request in the application's stead and read no further."""
+        exchange = Exchange(replace(head, keep_alive=False), self._peer, self)
         exchange.gateway, exchange.reason = "server", error.message
         self._queue.clear()
         self._broken = True
@@ -312,23 +357,21 @@ class HttpConnection(asyncio.Protocol):
             self._linger()
         elif exchange.body.complete:
             self._become_idle()
-        elif self._continue is exchange:
-            # The client may or may not send the body it announced: only closing is unambiguous.
+        elif (exchange.head.content_length or 0) - exchange.body.received > _DISCARD:
             self._linger()
         else:
-            self._unread = exchange.body.buffered
-            self._deadline = self._context.now + self._context.keep_alive
+            self._unread = 0
+            self._deadline = self._context.soon + self._context.keep_alive
             self._resume_reading()
 
     def _become_idle(self) -> None:
         context = self._context
         mid_head = self._reader.mid_head
-        self._deadline = context.now + (context.header_timeout if mid_head else context.keep_alive)
+        self._deadline = context.soon + (context.header_timeout if mid_head else context.keep_alive)
         self._head_begun = mid_head
         if self._queue:
             self._next()
-        if not self._reading:
-            self._resume_reading()
+        self._resume_reading()
 
     def _linger(self) -> None:
         """Close so that the last response arrives: FIN first, then wait for the peer's.
@@ -339,13 +382,15 @@ class HttpConnection(asyncio.Protocol):
         if self._lingering or self._transport.is_closing():
             return
         self._lingering = True
+        self._deadline = self._context.soon + _LINGER
+        more_to_come = self._receiving is not None or bool(self._queue) or self._broken
         self._queue.clear()
-        if self._eof or (self._receiving is None and not self._broken):
+        if self._eof or not more_to_come:
             # Nothing of the peer's is unread, as far as we know: a plain close is clean.
             self._transport.close()
             return
-        self._deadline = self._context.now + _LINGER
         self._transport.write_eof()
+        self._receiving = None
         self._resume_reading()
 
     def _report(self, exchange: Exchange) -> None:
@@ -379,10 +424,9 @@ class HttpConnection(asyncio.Protocol):
         receiving = self._receiving
         if receiving is None or receiving.body is not body:
             return
-        if self._continue is receiving is self._current:
-            self._continue = None
-            if not receiving.encoder.head_sent:
-                self._transport.write(CONTINUE)
+        if self._continue is receiving is self._current and not receiving.encoder.head_sent:
+            self._body_will_come(receiving)
+            self._transport.write(CONTINUE)
         self._resume_reading()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
@@ -398,7 +442,8 @@ class HttpConnection(asyncio.Protocol):
 
         def done(left: int) -> None:
             self._sender = None
-            transport.set_write_buffer_limits(high=HIGH_WATER)
+            if not transport.is_closing():
+                transport.set_write_buffer_limits(high=HIGH_WATER)
             if left:
                 transport.abort()
             elif exchange is self._current:
@@ -420,6 +465,7 @@ class HttpConnection(asyncio.Protocol):
     def upgrade(self, exchange: Exchange, make: Callable[..., Any]) -> Any:
         """See :class:`twogate.exchange.Carrier`."""
         early, self._early = self._early or b"", None
+        self._reader.close()
         self._current = None
         self._deadline = 0.0
         context = self._context
@@ -442,36 +488,59 @@ class HttpConnection(asyncio.Protocol):
         """See :class:`twogate.connection.context.Connection`."""
         if self._deadline:
             if now > self._deadline:
-                self._expire()
+                self._expire(now)
         elif self._current is not None:
-            self._watch(self._current)
+            self._is_sending(now)
+            if self._receiving is self._current:
+                self._watch_body(self._current)
 
-    def _expire(self) -> None:
-        if self._lingering:
+    def _expire(self, now: float) -> None:
+        if self._is_sending(now):
+            # The time of what comes next begins when the last response has arrived.
+            self._deadline = now + (_LINGER if self._lingering else self._context.keep_alive)
+        elif self._lingering:
             self._transport.abort()
         elif self._reader.mid_head:
             self._refuse(_HEADER_TIMEOUT)
         else:
             self._transport.close()
 
-    def _watch(self, exchange: Exchange) -> None:
-        """Once a tick while busy: is the peer keeping up?"""
+    def _is_sending(self, now: float) -> bool:
+        """Whether bytes wait for the peer; cuts off one that takes none for ``body_timeout``."""
+        unsent = self._count_unsent()
+        if unsent != self._unsent:
+            self._unsent, self._send_mark = unsent, now
+        elif unsent and now - self._send_mark > self._context.body_timeout:
+            self._transport.abort()
+        return unsent > 0
+
+    def _count_unsent(self) -> int:
+        """Bytes the peer has still to take, of those that did not fit into the socket's buffer."""
+        sender, transport = self._sender, self._transport
+        unsent = transport.get_write_buffer_size() + (sender.left if sender is not None else 0)
+        if unsent:
+            # The kernel wants more only when a third of its buffer is free. A slow peer may take
+            # minutes for that, and is seen to make progress only there.
+            unsent += _in_kernel(transport.get_extra_info("socket").fileno())
+        return unsent
+
+    def _watch_body(self, exchange: Exchange) -> None:
+        """Once a tick: does the body that the application waits for come fast enough?"""
         context, body = self._context, exchange.body
-        if self._receiving is exchange and not body.paused:
+        if body.paused or self._continue is exchange:
+            return
+        if exchange.head.chunked:
+            # It may be a conversation, and its sender may wait for an answer to what there is. A
+            # body of known length is worth waiting for: it costs no thread until it is here.
             body.hurry()
-            if self._continue is exchange:
-                return
-            self._body_wait += context.interval
-            if self._body_wait > context.body_timeout + body.received / _SLOWEST_BODY:
-                self._receiving = None
-                self._answer_for(exchange, _BODY_TIMEOUT)
-        elif not self._flow.writable or self._sender is not None:
-            unsent = self._transport.get_write_buffer_size()
-            unsent += self._sender.left if self._sender is not None else 0
-            self._send_wait = self._send_wait + context.interval if unsent == self._unsent else 0.0
-            self._unsent = unsent
-            if self._send_wait > context.body_timeout:
-                self._transport.abort()
+        self._body_wait += context.interval
+        self._body_idle += context.interval
+        if body.received != self._body_seen:
+            self._body_seen, self._body_idle = body.received, 0.0
+        allowed = context.body_timeout + body.received / _SLOWEST_BODY
+        if self._body_idle > context.body_timeout or self._body_wait > allowed:
+            self._receiving = None
+            self._answer_for(exchange, _BODY_TIMEOUT)
 
     def drain(self) -> None:
         """See :class:`twogate.connection.context.Connection`."""
@@ -482,12 +551,13 @@ class HttpConnection(asyncio.Protocol):
             self._current.encoder.keep_alive = False
 
 
-_BODY_TIMEOUT = PeerError(
-    HTTPStatus.REQUEST_TIMEOUT, "The request's body did not arrive in time (--body-timeout)."
-)
-_HEADER_TIMEOUT = PeerError(
-    HTTPStatus.REQUEST_TIMEOUT, "The request's header did not arrive in time (--header-timeout)."
-)
+def _in_kernel(descriptor: int) -> int:
+    """Bytes that were given to a socket and that its peer has not acknowledged."""
+    try:
+        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    except OSError:  # pragma: no cover - a system that does not tell
+        return 0
+    return int(struct.unpack("i", answer)[0])
 
 
 def _since(exchange: Exchange) -> float:

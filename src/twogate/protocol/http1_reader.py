@@ -67,6 +67,13 @@ _UPGRADE = b"upgrade"
 _SINGLE = frozenset((_HOST, _LENGTH, _CODING))
 _SPECIAL = frozenset((*_SINGLE, _EXPECT, _UPGRADE))
 
+#: Bytes that may come without completing anything, on top of the size of a field: its separators
+#: and the white space around it.
+_SLACK = 256
+
+# What llhttp says of a version that it does not know, and of the preface of HTTP/2.
+_OTHER_VERSIONS = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
+
 _lower: BoundedMemo[bytes, bytes] = BoundedMemo(bytes.lower)
 
 
@@ -77,12 +84,14 @@ class Http1Reader:
     """
 
     __slots__ = (
+        "_begun",
         "_body_size",
         "_error",
         "_events",
         "_fields",
         "_head_size",
         "_in_body",
+        "_keep_alive",
         "_limits",
         "_parser",
         "_quiet",
@@ -99,7 +108,9 @@ class Http1Reader:
         self._fields: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._body_size = 0
+        self._begun = False
         self._in_body = False
+        self._keep_alive = True
         self._upgrading = False
         self._stopped = False
         self._error: PeerError | None = None
@@ -110,7 +121,7 @@ class Http1Reader:
     @property
     def mid_head(self) -> bool:
         """Whether a request has begun and its head is not complete yet."""
-        return not self._in_body and (self._quiet > 0 or bool(self._target))
+        return self._begun and not self._in_body
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer and return what they complete, in order.
@@ -120,27 +131,52 @@ class Http1Reader:
         """
         if self._stopped:
             return []
-        events: list[Event] = []
-        self._events = events
+        events = self._events = []
         self._quiet += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade(data, upgrade.args[0])
-        except httptools.HttpParserError as error:
-            self._stop(error)
-        else:
-            if 0 < self._limits.field_size < self._quiet:
-                self._events.append(self._too_long())
-                self._stopped = True
-        return events
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[upgrade.args[0] :]
+                if self._leaves_http(rest):
+                    continue
+            except httptools.HttpParserError as error:
+                self._stop(error)
+            else:
+                self._check_quiet()
+            return events
+
+    def close(self) -> None:
+        """Read no more; the parser, which refers back to its reader, is let go."""
+        self._stopped = True
+        self._parser = None
+
+    def _leaves_http(self, rest: memoryview) -> bool:
+        """After a request to upgrade: whether ``rest`` is still HTTP and has to be parsed."""
+        if self._upgrading:
+            self._stopped = True
+            self._events.append(Upgraded(bytes(rest)))
+            return False
+        # An upgrade we do not speak is ignored (RFC 9110 §7.8): the connection stays HTTP. llhttp
+        # has left HTTP for good, so a new one takes over.
+        self._parser = httptools.HttpRequestParser(self)
+        return len(rest) > 0
 
     def _stop(self, error: httptools.HttpParserError) -> None:
         self._stopped = True
         if self._error is not None:
-            self._events.append(self._error)
-        elif "Data after `Connection: close`" not in str(error):
+            # Without its traceback, whose frames hold this reader and the error itself.
+            self._events.append(self._error.with_traceback(None))
+            self._error = None
+        elif self._keep_alive or "Data after `Connection: close`" not in str(error):
             self._events.append(_explain(error))
+
+    def _check_quiet(self) -> None:
+        limit = self._limits.field_size
+        if limit and self._quiet > limit + _SLACK:
+            self._events.append(self._too_long())
+            self._stopped = True
 
     def _too_long(self) -> PeerError:
         if self._in_body:
@@ -149,24 +185,11 @@ class Http1Reader:
             return self._line_too_long()
         return self._field_too_long()
 
-    def _after_upgrade(self, data: bytes, offset: int) -> None:
-        rest = data[offset:]
-        if self._upgrading:
-            self._stopped = True
-            self._events.append(Upgraded(rest))
-            return
-        # An upgrade we do not speak is ignored (RFC 9110 §7.8): the connection stays HTTP. llhttp
-        # has left HTTP for good, so a new one takes over.
-        events = self._events
-        self._parser = httptools.HttpRequestParser(self)
-        if rest:
-            events += self.receive(rest)
-            self._events = events
-
     # What follows is called by httptools while it parses. An exception raised here comes back
     # wrapped; self._error keeps the one that matters.
 
     def on_message_begin(self) -> None:  # noqa: D102
+        self._begun = True
         self._target = b""
         self._fields = []
         self._head_size = 0
@@ -223,7 +246,7 @@ class Http1Reader:
 
     def on_message_complete(self) -> None:  # noqa: D102
         self._quiet = 0
-        self._in_body = False
+        self._begun = self._in_body = False
         self._fields = []
         self._events.append(END)
 
@@ -259,11 +282,7 @@ class Http1Reader:
             self._refuse(PeerError(HTTPStatus.NOT_IMPLEMENTED, "The method is not supported."))
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            self._refuse(
-                PeerError(
-                    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are spoken."
-                )
-            )
+            self._refuse(_wrong_version())
         fields = self._fields
         seen: dict[bytes, bytes] = {}
         for name, value in fields:
@@ -271,7 +290,8 @@ class Http1Reader:
                 if name in _SINGLE and name in seen:
                     self._bad(f"The {name.decode()} header is repeated (RFC 9112 §3.2, §6.3).")
                 seen[name] = value
-        head = RequestHead(method, self._target, b"", version, fields, parser.should_keep_alive())
+        self._keep_alive = parser.should_keep_alive()
+        head = RequestHead(method, self._target, b"", version, fields, self._keep_alive)
         self._check_host(head, seen.get(_HOST))
         self._split_target(head)
         if len(seen) > 1 or _HOST not in seen:
@@ -349,15 +369,24 @@ class Http1Reader:
             # llhttp does not read the body of an upgrade: what follows would be taken for the
             # next request.
             self._bad("A request to upgrade has a body.")
-        if protocol.lower() == b"websocket" and head.http_version == "1.1":
+        offers = [offer.strip(b" \t") for offer in protocol.lower().split(b",")]
+        if b"websocket" in offers and head.http_version == "1.1":
             head.is_websocket = self._upgrading = True
 
 
 _valid_hosts: BoundedMemo[bytes, bool] = BoundedMemo(is_valid_host)
 
 
+def _wrong_version() -> PeerError:
+    return PeerError(
+        HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are spoken."
+    )
+
+
 def _explain(error: httptools.HttpParserError) -> PeerError:
     if isinstance(error, httptools.HttpParserInvalidMethodError):
         return PeerError(HTTPStatus.BAD_REQUEST, "This is not an HTTP request.")
     reason = str(error).rstrip(".")
+    if reason in _OTHER_VERSIONS:
+        return _wrong_version()
     return PeerError(HTTPStatus.BAD_REQUEST, f"The request is malformed: {reason}.")

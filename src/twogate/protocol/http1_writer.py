@@ -160,19 +160,19 @@ class ResponseEncoder:
         if self.finished:
             raise ApplicationError("The response has already ended.")
         head = b""
-        if not self.head_sent:
-            head = self._encode_head(len(data), end, defaults)
-            self.head_sent = True
-        if end:
-            self.finished = True
-        framing = self._framing
-        if framing == self._NO_BODY:
-            return head
         size = len(data)
-        self.bytes_sent += size
+        if not self.head_sent:
+            head = self._encode_head(size, end, defaults)
+        framing = self._framing
         if framing == self._BY_LENGTH:
             self._account(size, end)
-        elif framing == self._CHUNKED:
+        # Only now: a head that goes down with a broken body has not been sent, and a 500 may be.
+        self.head_sent = True
+        self.finished = end
+        if framing == self._NO_BODY:
+            return head
+        self.bytes_sent += size
+        if framing == self._CHUNKED:
             return _join(head, _chunk(data, end))
         return _join(head, [data])
 
@@ -214,7 +214,10 @@ class ResponseEncoder:
 
     def _encode_head(self, size: int, end: bool, defaults: Headers) -> bytes:
         lines = [b"HTTP/1.1 %d %b" % (self.status, self._reason)]
-        lines += map(_COLON.join, self._fields)
+        try:
+            lines += map(_COLON.join, self._fields)
+        except TypeError as error:
+            raise ApplicationError(f"Headers must be pairs of byte strings: {error}.") from None
         if self._dated:
             own = {name.lower() for name, _ in self._fields}
             defaults = [field for field in defaults if field[0].lower() not in own]
