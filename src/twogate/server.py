@@ -58,6 +58,8 @@ class Server:
         self._observer = _Counter(observer)
         self._observer.on_limit = self._retire
         self._listeners: list[asyncio.AbstractServer] = []
+        #: The listening sockets once more, for :meth:`_accept_the_rest`.
+        self._spares: list[socket.socket] = []
         self._sweeper: asyncio.TimerHandle | None = None
         #: Called once, when ``max_requests`` have been answered.
         self.on_retire: Callable[[], None] | None = None
@@ -79,11 +81,13 @@ class Server:
         self._sweep()
         self._observer.limit = _with_jitter(config.max_requests, config.max_requests_jitter)
         for sock in sockets:
+            self._spares.append(sock.dup())
             self._listeners.append(
-                await loop.create_server(
-                    lambda: HttpConnection(self._context), sock=sock, backlog=config.backlog
-                )
+                await loop.create_server(self._connect, sock=sock, backlog=config.backlog)
             )
+
+    def _connect(self) -> HttpConnection:
+        return HttpConnection(self._context)
 
     def _make_context(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self._config
@@ -163,6 +167,7 @@ class Server:
         deadline = context.loop.time() + graceful_timeout
         for listener in self._listeners:
             listener.close()
+        await self._accept_the_rest()
         await asyncio.sleep(min(_LAST_CALL, graceful_timeout))
         for connection in list(context.connections):
             connection.drain()
@@ -186,6 +191,18 @@ class Server:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await context.loop.run_in_executor(None, self._threads.close, _THREADS_GRACE)
+
+    async def _accept_the_rest(self) -> None:
+        """Take the connections that wait in the kernel: closing the sockets would reset them."""
+        loop = self._context.loop
+        for _ in range(2):  # uvloop closes a listener's descriptor at the end of a turn
+            await asyncio.sleep(0)
+        for spare in self._spares:
+            waiting = _accept_all(spare, self._config.backlog)
+            spare.close()
+            for sock in waiting:
+                with contextlib.suppress(OSError):  # the client is gone already
+                    await loop.connect_accepted_socket(self._connect, sock)
 
     def statistics(self) -> dict[str, Any]:
         """The state of the server now: connections, requests, threads."""
@@ -221,6 +238,18 @@ class _Counter(Observer):
         self._finished(exchange, duration)
         if self.finished == self.limit and self.on_limit is not None:
             self.on_limit()
+
+
+def _accept_all(listening: socket.socket, most: int) -> list[socket.socket]:
+    """Accept until nobody waits; never blocks."""
+    listening.setblocking(False)
+    accepted: list[socket.socket] = []
+    with contextlib.suppress(OSError):  # BlockingIOError: nobody waits any more
+        while len(accepted) < most:
+            accepted.append(listening.accept()[0])
+    for sock in accepted:
+        sock.setblocking(False)
+    return accepted
 
 
 def _with_jitter(limit: int, jitter: int) -> int:

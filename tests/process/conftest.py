@@ -215,23 +215,35 @@ class Site:
 
 
 class Load:
-    """Clients that ask again and again, each time over a new connection."""
+    """Clients that ask again and again.
 
-    def __init__(self, site: Site, clients: int = 4, path: str = "/slow/0.01") -> None:
-        self.site = site
+    :param keep_alive: over one connection, until the server says that it closes it; otherwise each
+        time over a new one.
+    """
+
+    def __init__(
+        self, site: Site, clients: int = 4, path: str = "/slow/0.01", keep_alive: bool = False
+    ) -> None:
         self.path = path
         self.answers: list[str] = []
         self.errors: list[Exception] = []
-        self._address = site.address
+        self._headers = {} if keep_alive else {"Connection": "close"}
+        self._address = site.address.removeprefix("http://")
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def _ask(self) -> None:
+        connection = http.client.HTTPConnection(self._address, timeout=10)
         while not self._over.is_set():
             try:
-                self.answers.append(self.site.get(self.path, address=self._address))
+                connection.request("GET", self.path, headers=self._headers)
+                response = connection.getresponse()
+                assert response.status == 200
+                self.answers.append(response.read().decode())
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.errors.append(error)
+                connection.close()
+        connection.close()
 
     def more(self, count: int) -> None:
         """Wait for so many more answers."""

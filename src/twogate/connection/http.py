@@ -352,8 +352,9 @@ class HttpConnection(asyncio.Protocol):
         self._current = None
         self._context.observer.request_finished(exchange, _since(exchange))
         exchange.finish()
-        last = not self._queue and (self._context.draining or self._eof)
-        if last or not exchange.encoder.keep_alive:
+        # Draining alone does not close: a response that promised to keep the connection may have
+        # brought the next request on its way. That one is told; see drain().
+        if (self._eof and not self._queue) or not exchange.encoder.keep_alive:
             self._linger()
         elif exchange.body.complete:
             self._become_idle()
@@ -547,8 +548,10 @@ class HttpConnection(asyncio.Protocol):
         if self._current is None:
             if not self._reader.mid_head:
                 self._transport.close()
-        elif not self._queue:
-            self._current.encoder.keep_alive = False
+        else:
+            last = self._queue[-1] if self._queue else self._current
+            if isinstance(last, Exchange):
+                last.encoder.keep_alive = False
 
 
 def _in_kernel(descriptor: int) -> int:
