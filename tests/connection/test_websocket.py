@@ -46,9 +46,11 @@ def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             runner.run(bounded())
 
     del run.__dict__["__wrapped__"]
-    return pytest.mark.parametrize(
+    both = pytest.mark.parametrize(
         "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-    )(run)
+    )
+    marked: Callable[..., None] = both(run)
+    return marked
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -442,9 +444,10 @@ async def test_the_end_is_told_once_and_sending_after_it_raises() -> None:
     connection.abort()
     await until(lambda: pair.observer.closed)
     assert told == [ClosedSocket(1000, "")]
-    for send in (lambda: connection.send("x"), lambda: connection.send_frame(b"x")):
-        with pytest.raises(ClientDisconnected):
-            send()
+    with pytest.raises(ClientDisconnected):
+        connection.send("x")
+    with pytest.raises(ClientDisconnected):
+        connection.send_frame(b"x")
 
 
 # Time.

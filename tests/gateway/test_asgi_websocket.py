@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from twogate.errors import ApplicationError, ClientDisconnected
-from twogate.exchange import Exchange, Peer
+from twogate.exchange import Exchange, Peer, RequestBody
 from twogate.gateway.asgi import AsgiApplication
 from twogate.gateway.asgi_websocket import AsgiWebSocketGateway
 from twogate.observe.observer import Observer
@@ -115,7 +115,7 @@ class Carrier:
         if end:
             exchange.finish()
 
-    def want_body(self, exchange: Exchange) -> None:
+    def want_body(self, body: RequestBody) -> None:
         raise NotImplementedError
 
     def when_writable(self, callback: Callable[[], None]) -> None:
@@ -141,9 +141,7 @@ class Watch(Observer):
     def websocket_opened(self, exchange: Exchange) -> None:
         self.opened += 1
 
-    def websocket_closed(
-        self, exchange: Exchange, code: int, reason: str, duration: float
-    ) -> None:
+    def websocket_closed(self, exchange: Exchange, code: int, reason: str, duration: float) -> None:
         assert duration >= 0.0
         self.closed.append((code, reason))
 
@@ -552,8 +550,7 @@ async def test_an_oserror_of_the_application_s_own_is_a_failure() -> None:
 async def test_cancelling_closes_with_1012() -> None:
     run = Run(echo)
     await until(lambda: run.observer.opened)
-    run.gateway.cancel()
-    await run.done()
+    await run.gateway.finish(0.0)
     assert run.socket.closed == ClosedSocket(1012)
     assert not run.observer.failed
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -157,6 +158,7 @@ def perform(protocol: ClientProtocol, steps: list[tuple[str, object]]) -> bytes:
     return sent_by(protocol)
 
 
+@settings(deadline=None)
 @given(actions, st.booleans(), st.lists(st.integers(0, 1 << 16), max_size=12), st.booleans())
 def test_any_split_gives_the_events_of_the_protocol_alone(
     steps: list[tuple[str, object]], compressed: bool, places: list[int], close: bool
@@ -172,6 +174,7 @@ def test_any_split_gives_the_events_of_the_protocol_alone(
     assert read(framing(compressed), [bytes([byte]) for byte in data]) == expected
 
 
+@settings(deadline=None)
 @given(actions, st.integers(0, 1 << 16), st.integers(1, 255), st.lists(st.integers(0, 1 << 16)))
 def test_one_wrong_byte_is_judged_as_the_protocol_alone_judges_it(
     steps: list[tuple[str, object]], place: int, flip: int, places: list[int]
@@ -187,6 +190,7 @@ def test_one_wrong_byte_is_judged_as_the_protocol_alone_judges_it(
     assert results[0] == read_by_protocol_alone(server(), data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400)))
 def test_no_bytes_raise_and_the_end_is_told_once(data: bytes, places: list[int]) -> None:
     subject = framing()
@@ -198,6 +202,7 @@ def test_no_bytes_raise_and_the_end_is_told_once(data: bytes, places: list[int])
         assert read(subject, [encode_frame(9, b"more")]) == ([], b"")
 
 
+@settings(deadline=None)
 @given(texts | blobs)
 def test_the_client_reads_what_is_encoded(message: str | bytes) -> None:
     for compressed in (False, True):
@@ -297,6 +302,18 @@ def test_the_limit_counts_after_decompression() -> None:
     bomb = sent_by(sender)
     assert len(bomb) < 100
     events, _ = read(framing(compressed=True), [bomb])
+    assert [event.code for event in events if isinstance(event, ClosedSocket)] == [1009]
+
+
+def test_the_limit_does_not_count_what_compression_adds() -> None:
+    noise = random.Random(1).randbytes(LIMIT)
+    sender = client(compressed=True)
+    sender.send_binary(noise)
+    frame = sent_by(sender)
+    assert len(frame) > LIMIT + 8
+    assert read(framing(compressed=True), [frame]) == ([noise], b"")
+    sender.send_binary(noise + b"x")
+    events, _ = read(framing(compressed=True), [sent_by(sender)])
     assert [event.code for event in events if isinstance(event, ClosedSocket)] == [1009]
 
 
@@ -410,7 +427,9 @@ def test_the_answer_satisfies_the_client() -> None:
 
 
 def test_the_answer_of_the_rfc() -> None:
-    head = head_of((b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="), without=b"sec-websocket-key")
+    head = head_of(
+        (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="), without=b"sec-websocket-key"
+    )
     assert handshake(head).response(None) == (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
