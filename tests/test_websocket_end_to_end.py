@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -402,14 +403,14 @@ async def test_shutdown_is_1012_and_the_application_ends_in_its_own_time() -> No
 async def test_a_hundred_clients_that_vanish_leave_nothing() -> None:
     echo = Echo()
     async with serving(echo) as site:
-        before = len(os.listdir("/proc/self/fd"))
+        before = _open_files()
         for _ in range(10):
             clients = await asyncio.gather(*(site.connect() for _ in range(10)))
             for client in clients:
                 client.transport.abort()
         await until(lambda: not site.observer.connections)
         await until(lambda: not site.server.statistics()["tasks"])
-        await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+        await until(lambda: _open_files() <= before)
     assert len(site.observer.closed) == 100
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 import subprocess
@@ -121,7 +122,7 @@ def read_by_protocol_alone(
 
 def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
     ends = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=300)
