@@ -414,6 +414,10 @@ async def test_a_hundred_clients_that_vanish_leave_nothing() -> None:
     assert len(site.observer.closed) == 100
 
 
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 CHANNELS = """
 import asyncio, json, socket, sys
 import django

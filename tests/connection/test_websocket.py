@@ -369,6 +369,7 @@ async def test_closing_reads_on_past_a_full_queue() -> None:
 async def test_a_peer_that_does_not_answer_our_close_is_cut() -> None:
     pair = Pair(close_timeout=5.0)
     connection = await pair.open()
+    pair.tick(connection, 10)
     connection.close(1000)
     pair.tick(connection, 5)
     assert not pair.transport.is_closing()
@@ -391,6 +392,19 @@ async def test_draining_says_1012_and_keeps_what_was_received() -> None:
     assert end.code == 1012
     frame = await pair.frame()
     assert bytes(frame.data)[:2] == (1012).to_bytes(2, "big")
+    await pair.send()
+    assert await pair.end_of_stream() == b""
+
+
+@on_loop
+async def test_draining_needs_no_application_that_takes() -> None:
+    pair = Pair(queue_messages=1)
+    connection = await pair.open()
+    for _ in range(3):
+        await pair.text("never taken")
+    await until(lambda: not pair.transport.is_reading())
+    connection.drain()
+    await pair.frame()
     await pair.send()
     assert await pair.end_of_stream() == b""
 

@@ -291,6 +291,24 @@ def test_text_may_be_cut_inside_a_character() -> None:
     assert read(framing(), [frames]) == (["€"], b"")
 
 
+def test_the_limit_is_the_largest_message_that_passes() -> None:
+    for size, passes in ((LIMIT, True), (LIMIT + 1, False)):
+        peer = client()
+        peer.send_binary(bytes(size))
+        events, _ = read(framing(), [sent_by(peer)])
+        assert (events == [bytes(size)]) == passes
+
+
+def test_a_long_length_may_be_cut_anywhere() -> None:
+    peer = client()
+    peer.send_binary(bytes(70_000))
+    peer.send_text(b"next")
+    data = sent_by(peer)
+    for place in range(20):
+        subject = WebSocketFraming(ServerProtocol(state=OPEN))
+        assert read(subject, [data[:place], data[place:]])[0] == [bytes(70_000), "next"]
+
+
 def test_the_limit_counts_all_fragments() -> None:
     part = masked(0x02, bytes(120)) + masked(0x00, bytes(120)) * 40
     events, _ = read(framing(), [part])
@@ -422,7 +440,8 @@ def test_the_answer_satisfies_the_client() -> None:
     assert peer.subprotocol == "other"
     assert response.headers["X-Room"] == "1"
     assert response.headers.get_all("Connection") == ["Upgrade"]
-    assert "no_context_takeover" in response.headers["Sec-WebSocket-Extensions"]
+    for side in ("server", "client"):
+        assert f"{side}_no_context_takeover" in response.headers["Sec-WebSocket-Extensions"]
     peer.send_text(b"compressed " * 100)
     assert read(subject.framing(), [sent_by(peer)]) == (["compressed " * 100], b"")
 
