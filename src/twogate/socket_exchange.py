@@ -7,7 +7,7 @@ knows the other. Everything here belongs to the loop's thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from twogate.protocol.websocket import ClosedSocket, Message, WebSocketFraming
 
@@ -48,4 +48,4 @@ class SocketExchange(Protocol):
 
 
 #: Makes of a framing what :meth:`twogate.exchange.Exchange.upgrade` is given.
-OpenSocket: TypeAlias = Callable[[WebSocketFraming], Callable[..., Any]]
+OpenSocket: TypeAlias = Callable[[WebSocketFraming], Callable[..., SocketExchange]]

@@ -56,6 +56,8 @@ _MAX_REASON = 123
 # FIN, no reserved bit, and the opcode: a message in one uncompressed frame.
 _WHOLE_TEXT = 0x81
 _WHOLE_BINARY = 0x82
+_NO_LIMIT = 1 << 62
+
 _WHOLE = (_WHOLE_TEXT, _WHOLE_BINARY)
 
 
@@ -210,6 +212,7 @@ class WebSocketFraming:
         "_position",
         "_protocol",
         "_text",
+        "failed",
     )
 
     def __init__(self, protocol: ServerProtocol) -> None:
@@ -223,13 +226,14 @@ class WebSocketFraming:
         self._partial: bytearray | None = None
         self._text = False
         self._ended = False
+        #: Whether it ended because the peer broke a rule.
+        self.failed = False
         limit = protocol.max_message_size
-        self._limit = 1 << 62 if limit is None else limit
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended because the peer broke a rule."""
-        return self._protocol.parser_exc is not None
+        self._limit = _NO_LIMIT if limit is None else limit
+        if limit is not None and protocol.extensions:
+            # The protocol holds compressed frames to its limit, too, and what does not compress
+            # grows: by 5 bytes for each stored block, of 128 bytes at the least (RFC 1951 §3.2.4).
+            protocol.max_message_size = limit + limit // 16 + 64
 
     def feed(self, data: bytes) -> None:
         """Add bytes that came from the peer; ignored after a :class:`ClosedSocket`."""
@@ -345,6 +349,8 @@ class WebSocketFraming:
 
     def _on_data(self, data: bytes, final: bool) -> SocketEvent | None:
         partial = self._partial
+        if len(data) + (len(partial) if partial else 0) > self._limit:
+            return self._give_up(CloseCode.MESSAGE_TOO_BIG, "the message is too big")
         if not final:
             if partial is None:
                 self._partial = bytearray(data)
@@ -360,17 +366,21 @@ class WebSocketFraming:
     def _decode(self, payload: bytes) -> str | ClosedSocket:
         try:
             return str(payload, "utf-8")
-        except UnicodeDecodeError as error:
+        except UnicodeDecodeError:
             # RFC 6455 §8.1
-            reason = "text that is not UTF-8"
-            self._protocol.fail(CloseCode.INVALID_DATA, reason)
-            self._protocol.parser_exc = error
-            return self._end(CloseCode.INVALID_DATA, reason)
+            return self._give_up(CloseCode.INVALID_DATA, "text that is not UTF-8")
+
+    def _give_up(self, code: CloseCode, reason: str) -> ClosedSocket:
+        """The peer has broken a rule that the protocol does not look at."""
+        self._protocol.fail(code, reason)
+        self.failed = True
+        return self._end(code, reason)
 
     def _on_failure(self, error: Exception) -> ClosedSocket:
         sent = self._protocol.close_sent
         if sent is None or not isinstance(error, ProtocolError | PayloadTooBig | UnicodeError):
             raise error  # not the peer's fault: a bug
+        self.failed = True
         return self._end(sent.code, sent.reason)
 
     def _end(self, code: int, reason: str) -> ClosedSocket:
