@@ -239,6 +239,12 @@ def test_a_traceback_when_asked(shell: Shell) -> None:
     done = shell("serve", "--traceback")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+    shell.write(PROJECT)
+    shell.write({"mysite/settings.py": "1 / 0"})
+    done = shell("serve", "-b", "127.0.0.1:0", "--traceback")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
 
 
 # Serving.
@@ -254,7 +260,17 @@ def test_a_project_is_served_through_both_gateways(shell: Shell, workers: str) -
         status, body, timing = served.get("/live/")
         assert (status, body) == (200, "live")
         assert 'gateway;desc="asgi: async view mysite.urls.live"' in timing
-        served.wait_for("2 URL patterns, 1 to WSGI and 1 to ASGI")
+        message = served.wait_for(r"(?s)Twogate .*to ASGI")
+    assert message.splitlines() == [
+        f"Twogate {__version__}",
+        f"  serves    {served.url}",
+        f"  workers   {'1 process' if workers == '1' else 'one process without a supervisor'}",
+        "  threads   up to 64 per worker, as many awake as pay off",
+        "  project   mysite.settings (named by manage.py)",
+        "  WSGI      mysite.wsgi.application",
+        "  ASGI      mysite.asgi.application",
+        "  views     2 URL patterns, 1 to WSGI and 1 to ASGI",
+    ]
     lines = (shell.folder / "access.log").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("sync view mysite.urls.page")
