@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from twogate import __version__
 from twogate.config import GROUPS, OPTIONS, Config, Option, find_file, read_file, resolve
 from twogate.errors import ConfigError, ProjectError, TwogateError
-from twogate.observe.startup import Style, describe
+from twogate.observe.startup import Style, announce, describe, warn
 
 __all__ = ["main"]
 
@@ -232,14 +232,15 @@ def _print_config(config: Config) -> int:
 
 
 def _warn(config: Config) -> None:
-    for line in describe([], config.warnings, Style(sys.stderr)):
+    for line in warn([], config.warnings, Style(sys.stderr)):
         print(line, file=sys.stderr)
 
 
 def _check_config(config: Config) -> int:
     from twogate.django.project import load
 
-    for line in describe(load(config).notes, config.warnings, Style(sys.stdout)):
+    notes = load(config).notes
+    for line in (*describe(notes), *warn(notes, config.warnings, Style(sys.stdout))):
         print(line)
     print("The configuration is fine and the project loads.")
     return FINE
@@ -253,7 +254,7 @@ def _start(config: Config) -> int:
     if config.wsgi is None and config.asgi is None:
         find_project(config)  # here, where its absence can be told plainly
     logs.configure(config)
-    return supervisor.serve(config, load=LOADER, observer=logs.make_observer)
+    return supervisor.serve(config, load=LOADER, observer=logs.make_observer, announce=announce)
 
 
 def _complain(error: TwogateError) -> None:

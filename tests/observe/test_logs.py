@@ -18,7 +18,7 @@ import pytest
 
 from twogate.config import Config
 from twogate.errors import ApplicationError, ConfigError
-from twogate.exchange import Exchange, Peer
+from twogate.exchange import Exchange, Peer, RequestBody
 from twogate.observe.logs import (
     MOST_HELD,
     AccessLog,
@@ -44,7 +44,7 @@ class Wire:
 
     def write(self, exchange: Exchange, payload: Payload, end: bool) -> None: ...
 
-    def want_body(self, exchange: Exchange) -> None: ...
+    def want_body(self, body: RequestBody) -> None: ...
 
     def when_writable(self, callback: Callable[[], None]) -> None: ...
 

@@ -100,6 +100,11 @@ def _all_django(config: Config, applications: Applications) -> bool:
 def _import_application(spelling: str, setting: str) -> Callable[..., Any]:
     name, _, attributes = spelling.partition(":")
     with explaining(f"importing {name}"):
+        if not _exists(name):
+            raise ProjectError(
+                f"{setting} names the module {name!r}, which does not exist.",
+                f"Check the spelling; modules are looked for in {sys.path[0]} first.",
+            )
         module = importlib.import_module(name)
     found: Any = module
     for attribute in attributes.split("."):

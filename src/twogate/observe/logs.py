@@ -7,6 +7,7 @@ An access log belongs to one worker and runs on its loop's thread; errors may co
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import logging
@@ -42,6 +43,8 @@ __all__ = [
 FLUSH_AFTER = 0.05
 #: Bytes that wait for a reader which does not read before lines are dropped.
 MOST_HELD = 1 << 20
+#: Milliseconds that a reader may take for the last lines.
+PATIENCE = 500
 #: POSIX lets a pipe that polls as writable take so much without blocking, and in one piece.
 PIPE_BUF = select.PIPE_BUF
 
@@ -81,7 +84,9 @@ def make_observer(config: Config) -> Observer:
     if not config.access_logfile:
         return ErrorLog()
     lines = JsonLines() if config.access_log_format == "json" else TextLines()
-    return Observers([ErrorLog(), AccessLog(lines, LineWriter(_open(config)))])
+    log = AccessLog(lines, LineWriter(_open(config), owned=config.access_logfile != "-"))
+    atexit.register(log.close)
+    return Observers([ErrorLog(), log])
 
 
 def _open(config: Config) -> int:
@@ -126,11 +131,13 @@ class LineWriter:
     each time they poll as writable; what they do not take is held, up to :data:`MOST_HELD`, and
     then dropped and counted, and the count is told in the error log. Files are always written.
 
-    :param fd: an open file descriptor; it is not closed.
+    :param fd: an open file descriptor.
+    :param owned: close it at the end.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, owned: bool = False) -> None:
         self._fd = fd
+        self._owned = owned
         self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         self._lines: list[str] = []
         self._held = b""
@@ -147,11 +154,7 @@ class LineWriter:
     def flush(self) -> None:
         """Write what was gathered, as far as the reader takes it."""
         self._timer = None
-        lines, self._lines = self._lines, []
-        if len(self._held) >= MOST_HELD:
-            self.dropped += len(lines)
-        else:
-            self._held += "".join(lines).encode("utf-8", "backslashreplace")
+        self._gather()
         with contextlib.suppress(OSError):
             self._write_held()
         if self._held:
@@ -159,6 +162,24 @@ class LineWriter:
         elif self.dropped:
             _errors.warning("%d access log lines were dropped: nobody read them", self.dropped)
             self.dropped = 0
+
+    def close(self) -> None:
+        """Write what was gathered, with a little patience, and be done. May be called again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._gather()
+        with contextlib.suppress(OSError):
+            self._write_held(PATIENCE)
+        if self._owned:
+            self._owned = False
+            os.close(self._fd)
+
+    def _gather(self) -> None:
+        lines, self._lines = self._lines, []
+        if len(self._held) >= MOST_HELD:
+            self.dropped += len(lines)
+        else:
+            self._held += "".join(lines).encode("utf-8", "backslashreplace")
 
     def _schedule(self) -> None:
         try:
@@ -169,24 +190,38 @@ class LineWriter:
         else:
             self._timer = loop.call_later(FLUSH_AFTER, self.flush)
 
-    def _write_held(self) -> None:
-        if self._is_file:
-            data, self._held = self._held, b""
+    def _write_held(self, patience: int = 0) -> None:
+        """Write what the reader takes, keep the rest.
+
+        :param patience: milliseconds to wait for a reader each time.
+        :raises OSError: nobody will ever read it; it is dropped.
+        """
+        data, self._held = self._held, b""
+        if self._is_file and data:
             os.write(self._fd, data)
-            return
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        while self._held and poll.poll(0):
-            written = os.write(self._fd, _whole_lines(self._held))
-            self._held = self._held[written:]
+        elif data:
+            self._held = _write_to_pipe(self._fd, data, patience)
 
 
-def _whole_lines(data: bytes) -> bytes:
+def _write_to_pipe(fd: int, data: bytes, patience: int) -> bytes:
+    """Write without ever blocking, a piece at a time; return what was not taken."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    position = 0
+    while position < len(data) and poll.poll(patience):
+        try:
+            position += os.write(fd, _whole_lines(data, position))
+        except BlockingIOError:  # another process was quicker
+            break
+    return data[position:]
+
+
+def _whole_lines(data: bytes, start: int) -> bytes:
     """As many whole lines as a pipe takes in one piece, so that workers' lines do not mix."""
-    if len(data) <= PIPE_BUF:
-        return data
-    end = data.rfind(b"\n", 0, PIPE_BUF) + 1
-    return data[: end or PIPE_BUF]
+    most = start + PIPE_BUF
+    if len(data) <= most:
+        return data[start:]
+    return data[start : data.rfind(b"\n", start, most) + 1 or most]
 
 
 class AccessLog(Observer):
@@ -216,8 +251,9 @@ class AccessLog(Observer):
         self._writer.write(line)
 
     def close(self) -> None:
-        """The worker ends: write what is held back."""
-        self._writer.flush()
+        """The worker ends: write what is held back. May be called again."""
+        atexit.unregister(self.close)
+        self._writer.close()
 
     def _now(self) -> str:
         second = int(time.time())

@@ -14,7 +14,7 @@ from typing import TextIO
 import twogate
 from twogate.config import Config
 
-__all__ = ["Style", "announce", "describe"]
+__all__ = ["Style", "announce", "describe", "warn"]
 
 _WARNING = "warning: "
 _WIDTH = 10
@@ -48,41 +48,51 @@ class Style:
 
 
 def announce(
-    config: Config, urls: Sequence[str], notes: Sequence[str], stream: TextIO | None = None
+    config: Config,
+    workers: int,
+    urls: Sequence[str],
+    notes: Sequence[str],
+    stream: TextIO | None = None,
 ) -> None:
-    """Write the start-up message in one piece.
+    """Write the start-up message in one piece, as far as ``--log-level`` lets it.
 
+    :param workers: how many; 0 for one process without a supervisor.
     :param urls: the addresses that are really served.
     :param notes: ``Applications.notes`` of a worker that is ready.
     :param stream: standard error by default.
     """
     stream = stream or sys.stderr
-    lines = [f"Twogate {twogate.__version__}", *_served(config, urls)]
-    lines.extend(describe(notes, config.warnings, Style(stream)))
-    stream.write("\n".join(lines) + "\n")
-    stream.flush()
+    style = Style(stream)
+    lines = list(warn(notes, config.warnings, style))
+    if config.log_level in ("info", "debug"):
+        title = style.bold(f"Twogate {twogate.__version__}")
+        lines = [title, *_served(config, workers, urls), *describe(notes), *lines]
+    if lines and config.log_level not in ("error", "critical"):
+        stream.write("\n".join(lines) + "\n")
+        stream.flush()
 
 
-def describe(notes: Iterable[str], warnings: Iterable[str], style: Style) -> Iterator[str]:
-    """A line for each note, facts first and warnings last."""
-    notes = list(notes)
+def describe(notes: Iterable[str]) -> Iterator[str]:
+    """An aligned line for each note that is no warning."""
     for note in notes:
         if not note.startswith(_WARNING):
             label, _, text = note.partition(": ")
             yield _line(label, text)
-    for warning in (
-        *warnings,
-        *(n.removeprefix(_WARNING) for n in notes if n.startswith(_WARNING)),
-    ):
+
+
+def warn(notes: Iterable[str], warnings: Iterable[str], style: Style) -> Iterator[str]:
+    """An aligned line for each warning of the configuration, and then of the notes."""
+    noted = (note.removeprefix(_WARNING) for note in notes if note.startswith(_WARNING))
+    for warning in (*warnings, *noted):
         yield f"  {style.yellow('warning')}{' ' * (_WIDTH - 7)}{warning}"
 
 
-def _served(config: Config, urls: Sequence[str]) -> Iterator[str]:
+def _served(config: Config, workers: int, urls: Sequence[str]) -> Iterator[str]:
     for index, url in enumerate(urls):
-        yield _line("URL" if index == 0 else "", url)
-    workers = {0: "one process, no supervisor", 1: "1 process"}
-    yield _line("workers", workers.get(config.workers, f"{config.workers} processes"))
-    yield _line("threads", f"up to {config.threads} in each, as many awake as pay off")
+        yield _line("" if index else "serves", url)
+    named = {0: "one process without a supervisor", 1: "1 process"}
+    yield _line("workers", named.get(workers, f"{workers} processes"))
+    yield _line("threads", f"up to {config.threads} per worker, as many awake as pay off")
     if config.reload:
         yield _line("reload", "when code changes")
 

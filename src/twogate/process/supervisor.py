@@ -117,6 +117,7 @@ class Supervisor:
     :param work: runs in each worker.
     :param watch: runs in a process of its own and tells when code changes; ``None`` for no
         reloading.
+    :param announce: tells people what is served, once; see :func:`twogate.process.worker.run`.
     """
 
     def __init__(
@@ -125,12 +126,14 @@ class Supervisor:
         listeners: Listeners,
         work: Main,
         watch: Main | None = None,
+        announce: worker.Announce | None = None,
     ) -> None:
         self._config = config
         self._listeners = listeners
         self._urls = listeners.urls
         self._work = work
         self._watch = watch
+        self._announce_start = announce or worker.log_start
         self._start_timeout = max(START_TIMEOUT, config.timeout)
         self._slots = [Slot(n + 1) for n in range(1 if watch else max(1, config.workers))]
         self._children: dict[int, Child] = {}
@@ -293,7 +296,7 @@ class Supervisor:
     def _announce(self, notes: list[str]) -> None:
         """Say once what is served; say again what loading found when it has changed."""
         if not self._served:
-            worker.announce(log, self._config, len(self._slots), self._urls, notes)
+            self._announce_start(self._config, len(self._slots), self._urls, notes)
         elif notes != self._notes:
             worker.tell_notes(log, notes)
         self._served = True
@@ -401,7 +404,8 @@ class Supervisor:
         else:
             log.error("worker %d did not start: %s; next try in %g s", slot.number, message, delay)
         if details:
-            log.log(logging.ERROR if self._watch else logging.DEBUG, "%s", details)
+            told = self._watch or self._config.traceback
+            log.log(logging.ERROR if told else logging.DEBUG, "%s", details)
         if rolling:
             self._end_roll()
 
@@ -525,10 +529,11 @@ def serve(
     load: str,
     observer: Callable[[Config], Observer],
     make_server: worker.MakeServer | None = None,
+    announce: worker.Announce | None = None,
 ) -> int:
     """Open the sockets and serve until told to stop, in as many processes as configured.
 
-    :param load: see :func:`twogate.process.worker.run`, like the other two.
+    :param load: see :func:`twogate.process.worker.run`, like the others.
     :return: the exit status, 0 or 1.
     :raises ConfigError: a bind cannot be opened.
     """
@@ -541,11 +546,15 @@ def serve(
             load,
             observer=observer,
             make_server=make_server,
+            announce=announce,
         )
         if config.reload:
             folders = [".", *config.reload_dir]
-            return Supervisor(config, listeners, work, partial(reload.watch, folders)).run()
-        return Supervisor(config, listeners, work).run() if config.workers else work()
+            watch = partial(reload.watch, folders)
+            return Supervisor(config, listeners, work, watch, announce).run()
+        if config.workers:
+            return Supervisor(config, listeners, work, announce=announce).run()
+        return work()
 
 
 def _nothing() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from twogate.observe.observer import Observer
     from twogate.process.channel import ChildEnd
 
-__all__ = ["LEEWAY", "MakeServer", "Serves", "announce", "run"]
+__all__ = ["LEEWAY", "Announce", "MakeServer", "Serves", "log_start", "run"]
 
 log = logging.getLogger("twogate.worker")
 
@@ -61,6 +61,8 @@ class Serves(Protocol):
 
 
 MakeServer: TypeAlias = Callable[["Applications", "Config", "Observer"], Serves]
+#: Takes the configuration, how many workers there are, the addresses, and the notes of loading.
+Announce: TypeAlias = Callable[["Config", int, Sequence[str], Sequence[str]], None]
 
 
 def run(
@@ -71,6 +73,7 @@ def run(
     *,
     observer: Callable[[Config], Observer],
     make_server: MakeServer | None = None,
+    announce: Announce | None = None,
 ) -> int:
     """Serve until told to stop.
 
@@ -80,6 +83,8 @@ def run(
     :param channel: the line to the supervisor; ``None`` when there is none.
     :param observer: makes the observer, in this process.
     :param make_server: makes the server; the default is :class:`twogate.server.Server`.
+    :param announce: tells people what is served, when there is no supervisor to do it; the
+        default is :func:`log_start`.
     :return: the exit status, 0 or 1.
     """
     faulthandler.enable(2)  # SIGABRT, which the supervisor sends when we hang, shows the stacks
@@ -94,8 +99,8 @@ def run(
     except KeyboardInterrupt:
         return 0
     except BaseException as error:  # SystemExit, too: settings may well call sys.exit()
-        return _failed(error, channel)
-    worker = _Worker(config, server, channel, orders)
+        return _failed(error, channel, config.traceback)
+    worker = _Worker(config, server, channel, orders, announce)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(worker.serve(list(sockets), applications.notes))
@@ -103,19 +108,20 @@ def run(
         return 0
 
 
-def announce(
-    to: logging.Logger, config: Config, workers: int, urls: Sequence[str], notes: Sequence[str]
-) -> None:
-    """Tell people what is served, where, and what looks wrong."""
+def log_start(config: Config, workers: int, urls: Sequence[str], notes: Sequence[str]) -> None:
+    """Log what is served, where, and what looks wrong.
+
+    :param workers: how many; 0 for one process without a supervisor.
+    """
     who = {0: "one process without a supervisor", 1: "1 worker"}.get(workers, f"{workers} workers")
-    to.info(
+    log.info(
         "Twogate %s serves %s with %s, up to %d threads each",
         twogate.__version__,
         " and ".join(urls),
         who,
         config.threads,
     )
-    tell_notes(to, notes)
+    tell_notes(log, notes)
 
 
 def tell_notes(to: logging.Logger, notes: Sequence[str]) -> None:
@@ -128,15 +134,21 @@ def tell_notes(to: logging.Logger, notes: Sequence[str]) -> None:
 class _Worker:
     """One server on one loop, from its start to its end."""
 
-    __slots__ = ("_channel", "_config", "_orders", "_pause", "_server")
+    __slots__ = ("_announce", "_channel", "_config", "_orders", "_pause", "_server")
 
     def __init__(
-        self, config: Config, server: Serves, channel: ChildEnd | None, orders: _Orders
+        self,
+        config: Config,
+        server: Serves,
+        channel: ChildEnd | None,
+        orders: _Orders,
+        announce: Announce | None,
     ) -> None:
         self._config = config
         self._server = server
         self._channel = channel
         self._orders = orders
+        self._announce = announce or log_start
         # Four beats fit into the time after which we are taken for hung.
         self._pause = min(_SECONDS_BETWEEN_BEATS, (config.timeout or 60.0) / 4)
 
@@ -146,10 +158,10 @@ class _Worker:
         try:
             await self._server.start(sockets)
         except Exception as error:
-            return _failed(error, self._channel)
+            return _failed(error, self._channel, self._config.traceback)
         told = self._orders.listen()
         if self._channel is None:
-            announce(log, self._config, 0, urls, notes)
+            self._announce(self._config, 0, urls, notes)
         else:
             self._channel.tell("ready", notes)
             self._beat(self._channel)
@@ -286,7 +298,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _failed(error: BaseException, channel: ChildEnd | None) -> int:
+def _failed(error: BaseException, channel: ChildEnd | None, show_traceback: bool) -> int:
     """Tell the supervisor, or the log when there is none."""
     message, details = _explain(error)
     if channel is not None:
@@ -294,7 +306,7 @@ def _failed(error: BaseException, channel: ChildEnd | None) -> int:
         return 1
     log.error("%s", message)
     if details:
-        log.debug("%s", details)
+        log.log(logging.ERROR if show_traceback else logging.DEBUG, "%s", details)
     return 1
 
 
