@@ -218,7 +218,11 @@ class _Call:
         """The application has returned: is there a response?"""
         exchange = self._exchange
         if exchange.over:
-            return  # Django, for one, drops the view when the client has gone
+            # Django, for one, drops the view when the client has gone. One that only finished
+            # writing must not wait for a response that nobody will complete.
+            if not exchange.encoder.finished:
+                exchange.fail()
+            return
         if not self._started:
             raise ApplicationError("The application returned without sending a response (ASGI).")
         if not exchange.encoder.finished:
