@@ -244,7 +244,7 @@ class WebSocketConnection(asyncio.Protocol):
         """End abnormally, unless it has ended already (RFC 6455 §7.1.5)."""
         if self.closed is None:
             self._end(ClosedSocket(_ABNORMAL, "the connection was lost"))
-        self._context.connections.discard(self)
+        self._context.forget(self)
         self._context.observer.connection_closed()
 
     def pause_writing(self) -> None:
