@@ -162,17 +162,17 @@ class ResponseEncoder:
         head = b""
         if not self.head_sent:
             head = self._encode_head(len(data), end, defaults)
-            self.head_sent = True
+        framing, size = self._framing, len(data)
+        if framing == self._BY_LENGTH:
+            # Before anything counts as sent: a body that is wrong from the start is answered 500.
+            self._account(size, end)
+        self.head_sent = True
         if end:
             self.finished = True
-        framing = self._framing
         if framing == self._NO_BODY:
             return head
-        size = len(data)
         self.bytes_sent += size
-        if framing == self._BY_LENGTH:
-            self._account(size, end)
-        elif framing == self._CHUNKED:
+        if framing == self._CHUNKED:
             return _join(head, _chunk(data, end))
         return _join(head, [data])
 
@@ -214,7 +214,10 @@ class ResponseEncoder:
 
     def _encode_head(self, size: int, end: bool, defaults: Headers) -> bytes:
         lines = [b"HTTP/1.1 %d %b" % (self.status, self._reason)]
-        lines += map(_COLON.join, self._fields)
+        try:
+            lines += map(_COLON.join, self._fields)
+        except TypeError as error:
+            raise ApplicationError(f"Headers must be pairs of byte strings: {error}.") from None
         if self._dated:
             own = {name.lower() for name, _ in self._fields}
             defaults = [field for field in defaults if field[0].lower() not in own]
