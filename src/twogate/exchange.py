@@ -279,6 +279,14 @@ class Exchange:
         else:
             self.write(payload, True)
 
+    def abandon(self) -> None:
+        """The application gave up, because the client has closed its side: close ours.
+
+        Such a client is nearly always gone, and only a write would find that out.
+        """
+        if not self.disconnected:
+            self._carrier.abort(self)
+
     @property
     def writable(self) -> bool:
         """Whether the client takes what is written, so that more may follow. Any thread."""
