@@ -281,7 +281,10 @@ class Exchange:
             self.write(payload, True)
 
     def abandon(self) -> None:
-        """The application has left a client that is gone, or half gone, without its response."""
+        """The application gave up, because the client has closed its side: close ours.
+
+        Such a client is nearly always gone, and only a write would find that out.
+        """
         if not self.disconnected:
             self._carrier.abort(self)
 

@@ -139,6 +139,8 @@ class WorkerThreads:
         hundred quick answers costs more than the answers.
         """
         self._outbox.append((callback, arguments))
+        if not self._ticking:
+            self._wake_loop()
 
     def _wake_loop(self) -> None:
         if not self._posted:
@@ -204,6 +206,8 @@ class WorkerThreads:
         awake = len(self._workers) - len(self._parked) - self._surplus
         if self._jobs.empty() and awake <= 1:
             self._ticking = False
+            # After the line above: what is posted from now on wakes the loop itself.
+            self._deliver()
             return
         self._loop.call_later(TICK, self._tick)
         if self._outbox:
