@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twogate.errors import ApplicationError, PeerError
 from twogate.protocol.http1_writer import Headers, Payload, ResponseEncoder, reason_phrase
@@ -32,11 +32,13 @@ class Peer:
     :ivar client: (address, port), or ``None`` over a UNIX socket.
     :ivar server: (address, port), or (path, ``None``) for a UNIX socket.
     :ivar scheme: ``"http"`` or ``"https"``.
+    :ivar environ: what the WSGI gateway derives from these, once for all requests.
     """
 
     client: tuple[str, int] | None
     server: tuple[str, int | None]
     scheme: str = "http"
+    environ: dict[str, Any] | None = None
 
 
 class Carrier(Protocol):
@@ -179,6 +181,16 @@ class RequestBody:
             waiter()
 
 
+def _no_body() -> RequestBody:
+    body = RequestBody(cast("Carrier", None))
+    body.end()
+    return body
+
+
+#: The body of every request that has none: complete, and never fed.
+_NO_BODY = _no_body()
+
+
 class Exchange:
     """One request and its one response.
 
@@ -217,7 +229,7 @@ class Exchange:
         self._over_waiter: Callable[[], None] | None = None
         self.head = head
         self.peer = peer
-        self.body = RequestBody(carrier)
+        self.body = RequestBody(carrier) if head.content_length != 0 else _NO_BODY
         self.encoder = ResponseEncoder(head)
         self.gateway = ""
         self.reason = ""

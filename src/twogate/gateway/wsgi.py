@@ -231,21 +231,12 @@ class WsgiGateway:
 
     def _environ(self, exchange: Exchange) -> dict[str, Any]:
         """PEP 3333, "environ Variables"; text is bytes decoded as latin-1."""
-        head, peer, body = exchange.head, exchange.peer, exchange.body
-        environ = self._base.copy()
+        head, body = exchange.head, exchange.body
+        environ = (exchange.peer.environ or self._of_connection(exchange)).copy()
         environ["REQUEST_METHOD"] = head.method
         environ["PATH_INFO"] = head.path_bytes.decode("latin-1")
         environ["QUERY_STRING"] = head.query_string.decode("latin-1")
         environ["SERVER_PROTOCOL"] = "HTTP/" + head.http_version
-        server = peer.server if peer.server[1] is not None else _named_by(exchange)
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
-        environ["wsgi.url_scheme"] = peer.scheme
-        environ["wsgi.errors"] = sys.stderr
-        if peer.client is None:
-            environ["REMOTE_ADDR"] = ""
-        else:
-            environ["REMOTE_ADDR"] = peer.client[0]
-            environ["REMOTE_PORT"] = str(peer.client[1])
         keys = _environ_keys
         for name, value in head.headers:
             key = keys[name]
@@ -264,6 +255,22 @@ class WsgiGateway:
             # than CONTENT_LENGTH finds it (RFC 9112 §7.1.3).
             environ["CONTENT_LENGTH"] = str(body.received)
             environ.pop("HTTP_TRANSFER_ENCODING", None)
+        return environ
+
+    def _of_connection(self, exchange: Exchange) -> dict[str, Any]:
+        """What is the same for all requests of a connection."""
+        peer = exchange.peer
+        server = peer.server if peer.server[1] is not None else _named_by(exchange)
+        environ = self._base | {
+            "SERVER_NAME": server[0],
+            "SERVER_PORT": str(server[1]),
+            "REMOTE_ADDR": peer.client[0] if peer.client is not None else "",
+            "wsgi.url_scheme": peer.scheme,
+            "wsgi.errors": sys.stderr,
+        }
+        if peer.client is not None:
+            environ["REMOTE_PORT"] = str(peer.client[1])
+        peer.environ = environ
         return environ
 
 

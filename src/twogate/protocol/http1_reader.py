@@ -71,6 +71,9 @@ _SPECIAL = frozenset((*_SINGLE, _EXPECT, _UPGRADE))
 #: and the white space around it.
 _SLACK = 256
 
+#: The shortest method, two spaces and the version.
+_AROUND_TARGET = len("GET  HTTP/1.1")
+
 # What llhttp says of a version that it does not know, and of the preface of HTTP/2.
 _OTHER_VERSIONS = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
 
@@ -89,7 +92,6 @@ class Http1Reader:
         "_error",
         "_events",
         "_fields",
-        "_head_size",
         "_in_body",
         "_keep_alive",
         "_limits",
@@ -106,7 +108,6 @@ class Http1Reader:
         self._events: list[Event] = []
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
-        self._head_size = 0
         self._body_size = 0
         self._begun = False
         self._in_body = False
@@ -114,14 +115,14 @@ class Http1Reader:
         self._upgrading = False
         self._stopped = False
         self._error: PeerError | None = None
-        # Bytes read since llhttp last called back: a field, chunk extension or blank lines that
-        # never end are held by the parser, out of sight of every other limit.
+        # Bytes read since the last event. The limits are checked once a head is complete; one that
+        # never is, or a chunk extension, is held by the parser out of sight of them.
         self._quiet = 0
 
     @property
     def mid_head(self) -> bool:
         """Whether a request has begun and its head is not complete yet."""
-        return self._begun and not self._in_body
+        return self._begun
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer and return what they complete, in order.
@@ -132,7 +133,6 @@ class Http1Reader:
         if self._stopped:
             return []
         events = self._events = []
-        self._quiet += len(data)
         rest: bytes | memoryview = data
         while True:
             try:
@@ -143,8 +143,10 @@ class Http1Reader:
                     continue
             except httptools.HttpParserError as error:
                 self._stop(error)
+            if events:
+                self._quiet = 0
             else:
-                self._check_quiet()
+                self._count_quiet(len(data))
             return events
 
     def close(self) -> None:
@@ -172,71 +174,47 @@ class Http1Reader:
         elif self._keep_alive or "Data after `Connection: close`" not in str(error):
             self._events.append(_explain(error))
 
-    def _check_quiet(self) -> None:
-        limit = self._limits.field_size
-        if limit and self._quiet > limit + _SLACK:
-            self._events.append(self._too_long())
+    def _count_quiet(self, size: int) -> None:
+        """After a read that completed nothing: is what we wait for still within the limits?"""
+        self._quiet += size
+        error = self._too_long()
+        if error is not None:
             self._stopped = True
+            self._events.append(error)
 
-    def _too_long(self) -> PeerError:
-        if self._in_body:
-            return PeerError(HTTPStatus.BAD_REQUEST, "A chunk extension or trailer is too long.")
-        if not self._target and not self._fields:
-            return self._line_too_long()
-        return self._field_too_long()
+    def _too_long(self) -> PeerError | None:
+        # What the parser holds back: all that came, less what it has handed over.
+        held = self._quiet - len(self._target) - sum(len(n) + len(v) + 4 for n, v in self._fields)
+        if 0 < self._limits.field_size < held - _SLACK:
+            if self._in_body:
+                return PeerError(
+                    HTTPStatus.BAD_REQUEST, "A chunk extension or trailer is too long."
+                )
+            return self._field_too_long() if self._target else self._line_too_long()
+        return self._line_too_long() if self._line_is_long() else self._check_fields()
 
     # What follows is called by httptools while it parses. An exception raised here comes back
     # wrapped; self._error keeps the one that matters.
 
     def on_message_begin(self) -> None:  # noqa: D102
         self._begun = True
-        self._target = b""
-        self._fields = []
-        self._head_size = 0
-        self._body_size = 0
-        self._in_body = False
 
     def on_url(self, url: bytes) -> None:  # noqa: D102
-        self._quiet = 0
-        self._target = target = self._target + url
-        limit = self._limits.request_line
-        if limit and len(target) + len(" HTTP/1.1") + len(self._parser.get_method()) + 1 > limit:
-            self._refuse(self._line_too_long())
+        self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
-        self._quiet = 0
-        limits = self._limits
-        size = len(name) + len(value)
-        self._head_size += size
-        fields = self._fields
-        if 0 < limits.field_size < size:
-            self._refuse(self._field_too_long())
-        if 0 < limits.fields <= len(fields):
-            self._refuse(
-                PeerError(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    f"There are more than {limits.fields} header fields (--limit-request-fields).",
-                )
-            )
-        if 0 < limits.head < self._head_size:
-            self._refuse(
-                PeerError(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    f"The header is larger than {limits.head} bytes (--limit-request-head).",
-                )
-            )
-        fields.append((_lower[name], value.rstrip(b" \t")))
+        self._fields.append((_lower[name], value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:  # noqa: D102
-        self._quiet = 0
         head = self._make_head()
+        self._begun = False
         self._in_body = True
+        self._body_size = 0
         self._target = b""
         self._fields = []  # trailers are counted anew
         self._events.append(head)
 
     def on_body(self, data: bytes) -> None:  # noqa: D102
-        self._quiet = 0
         limit = self._limits.body
         if limit:
             self._body_size += len(data)
@@ -245,14 +223,44 @@ class Http1Reader:
         self._events.append(data)
 
     def on_message_complete(self) -> None:  # noqa: D102
-        self._quiet = 0
-        self._begun = self._in_body = False
-        self._fields = []
+        if self._fields:
+            self._check_trailers()
+        self._in_body = False
         self._events.append(END)
+
+    def _check_trailers(self) -> None:
+        error = self._check_fields()
+        self._fields = []
+        if error is not None:
+            self._refuse(error)
 
     def _refuse(self, error: PeerError) -> NoReturn:
         self._error = error
         raise error
+
+    def _line_is_long(self) -> bool:
+        return 0 < self._limits.request_line < len(self._target) + _AROUND_TARGET
+
+    def _check_fields(self) -> PeerError | None:
+        """Hold the fields gathered so far to the limits on their number and sizes."""
+        limits, fields = self._limits, self._fields
+        if 0 < limits.fields < len(fields):
+            return PeerError(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"There are more than {limits.fields} header fields (--limit-request-fields).",
+            )
+        sizes = [len(name) + len(value) for name, value in fields]
+        if sizes and 0 < limits.field_size < max(sizes):
+            return self._field_too_long()
+        if 0 < limits.head < sum(sizes):
+            return self._head_too_large()
+        return None
+
+    def _head_too_large(self) -> PeerError:
+        return PeerError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"The header is larger than {self._limits.head} bytes (--limit-request-head).",
+        )
 
     def _line_too_long(self) -> PeerError:
         return PeerError(
@@ -276,6 +284,11 @@ class Http1Reader:
 
     def _make_head(self) -> RequestHead:
         """Turn what the parser has gathered into a checked head."""
+        if self._line_is_long():
+            self._refuse(self._line_too_long())
+        error = self._check_fields()
+        if error is not None:
+            self._refuse(error)
         parser = self._parser
         method = _METHODS.get(parser.get_method())
         if method is None:

@@ -62,6 +62,9 @@ def _phrase_of(status: int) -> bytes:
 
 
 _phrases: BoundedMemo[int, bytes] = BoundedMemo(_phrase_of)
+_status_lines: BoundedMemo[tuple[int, bytes], bytes] = BoundedMemo(
+    lambda line: b"HTTP/1.1 %d %b" % line
+)
 
 
 def reason_phrase(status: int) -> bytes:
@@ -104,13 +107,8 @@ class ResponseEncoder:
         self.finished = False
         #: Bytes of body encoded, without framing.
         self.bytes_sent = 0
-        self._reason = b""
-        self._fields: list[tuple[bytes, bytes]] = []
         self._declared: int | None = None
-        self._remaining = 0
-        self._framing = self._NO_BODY
-        self._close_after = False
-        self._dated = False
+        # The other slots are set by start() and by the head; most are read once.
 
     def start(self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Set status and headers; nothing is encoded before the first piece of the body.
@@ -174,6 +172,8 @@ class ResponseEncoder:
         self.bytes_sent += size
         if framing == self._CHUNKED:
             return _join(head, _chunk(data, end))
+        if size <= _JOIN_LIMIT:
+            return head + data
         return _join(head, [data])
 
     @property
@@ -213,7 +213,7 @@ class ResponseEncoder:
         )
 
     def _encode_head(self, size: int, end: bool, defaults: Headers) -> bytes:
-        lines = [b"HTTP/1.1 %d %b" % (self.status, self._reason)]
+        lines = [_status_lines[self.status, self._reason]]
         try:
             lines += map(_COLON.join, self._fields)
         except TypeError as error:
