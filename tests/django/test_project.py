@@ -338,6 +338,12 @@ def test_a_named_django_is_chosen_by_its_views(site: Site) -> None:
     assert not site.load(wsgi="other:app", asgi="mysite.asgi")["chooser"]
 
 
+def test_a_named_django_of_the_other_gateway(site: Site) -> None:
+    site.write("mysite/wsgi.py", MANAGE + WSGI)
+    failed = site.load(asgi="mysite.wsgi")
+    assert failed["message"].startswith("mysite.wsgi.application is a WSGIHandler")
+
+
 @pytest.mark.parametrize(
     ("spelling", "says", "mend"),
     [

@@ -68,6 +68,9 @@ def _load_named(config: Config) -> Applications:
     if config.asgi is not None:
         applications.asgi = _import_application(config.asgi, "--asgi")
         applications.notes.append(f"ASGI: {config.asgi}")
+    if {"django.core.wsgi", "django.core.asgi"} & set(sys.modules):
+        _check_kind("wsgi", applications.wsgi, config.wsgi or "")
+        _check_kind("asgi", applications.asgi, config.asgi or "")
     if _all_django(config, applications):
         _add_django(config, applications)
     elif config.wsgi and config.asgi and config.gateway == "auto":
