@@ -225,6 +225,9 @@ def test_channels_routers(site: Site) -> None:
     loaded = site.load()
     assert "ASGI: mysite.asgi.application (websocket)" in loaded["notes"]
     assert not loaded["chooser"]  # HTTP has nowhere to go but WSGI
+    (warning,) = [note for note in loaded["notes"] if note.startswith("warning: ")]
+    assert "so 1 async views run through WSGI" in warning
+    assert "does not serve HTTP" in site.load(gateway="asgi")["message"]
     site.write(
         "mysite/asgi.py",
         router + 'application = ProtocolTypeRouter({"http": URLRouter(['
