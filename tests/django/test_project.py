@@ -225,6 +225,9 @@ def test_channels_routers(site: Site) -> None:
     loaded = site.load()
     assert "ASGI: mysite.asgi.application (websocket)" in loaded["notes"]
     assert not loaded["chooser"]  # HTTP has nowhere to go but WSGI
+    (warning,) = [note for note in loaded["notes"] if note.startswith("warning: ")]
+    assert "so 1 async views run through WSGI" in warning
+    assert "does not serve HTTP" in site.load(gateway="asgi")["message"]
     site.write(
         "mysite/asgi.py",
         router + 'application = ProtocolTypeRouter({"http": URLRouter(['
@@ -336,6 +339,12 @@ def test_a_named_django_is_chosen_by_its_views(site: Site) -> None:
     assert loaded["choices"] == ["async view mysite.urls.live"]
     site.write("other.py", "def app(environ, start_response): ...\n")
     assert not site.load(wsgi="other:app", asgi="mysite.asgi")["chooser"]
+
+
+def test_a_named_django_of_the_other_gateway(site: Site) -> None:
+    site.write("mysite/wsgi.py", MANAGE + WSGI)
+    failed = site.load(asgi="mysite.wsgi")
+    assert failed["message"].startswith("mysite.wsgi.application is a WSGIHandler")
 
 
 @pytest.mark.parametrize(

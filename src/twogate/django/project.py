@@ -68,6 +68,9 @@ def _load_named(config: Config) -> Applications:
     if config.asgi is not None:
         applications.asgi = _import_application(config.asgi, "--asgi")
         applications.notes.append(f"ASGI: {config.asgi}")
+    if {"django.core.wsgi", "django.core.asgi"} & set(sys.modules):
+        _check_kind("wsgi", applications.wsgi, config.wsgi or "")
+        _check_kind("asgi", applications.asgi, config.asgi or "")
     if _all_django(config, applications):
         _add_django(config, applications)
     elif config.wsgi and config.asgi and config.gateway == "auto":
@@ -283,7 +286,7 @@ def _add_django(config: Config, applications: Applications) -> None:
     if config.gateway == "auto" and applications.wsgi and applications.asgi and http.served:
         _add_chooser(applications, http, counts)
     if not http.served:
-        applications.notes.append("views: the ASGI application has no HTTP side: HTTP goes to WSGI")
+        _check_http_is_optional(config, counts, applications.notes)
     _warn(config, counts, applications.notes)
     _serve_static(applications)
 
@@ -297,6 +300,21 @@ def _http_side(asgi: Any) -> _Http:
     routes = getattr(mapping.get("http"), "routes", None) or []
     own = [route for route in routes if not isinstance(route.callback, ASGIHandler)]
     return _Http("http" in mapping, own)
+
+
+def _check_http_is_optional(config: Config, counts: Counts, notes: list[str]) -> None:
+    """The ASGI application speaks WebSocket only, which is fine as long as WSGI serves HTTP."""
+    mend = 'add "http": get_asgi_application() to its ProtocolTypeRouter'
+    if config.gateway == "asgi":
+        raise ProjectError(
+            "--gateway asgi, but the ASGI application does not serve HTTP.",
+            f"Leave --gateway out, or {mend}.",
+        )
+    if counts.asgi:
+        notes.append(
+            f"warning: the ASGI application does not serve HTTP, so {counts.asgi} async views run"
+            f" through WSGI; {mend}"
+        )
 
 
 def _count(notes: list[str]) -> Counts:

@@ -130,6 +130,7 @@ class LineWriter:
     It never waits for a reader. Pipes and terminals get at most :data:`PIPE_BUF` bytes at a time,
     each time they poll as writable; what they do not take is held, up to :data:`MOST_HELD`, and
     then dropped and counted, and the count is told in the error log. Files are always written.
+    A worker that is killed loses the lines of its last :data:`FLUSH_AFTER` seconds.
 
     :param fd: an open file descriptor.
     :param owned: close it at the end.
