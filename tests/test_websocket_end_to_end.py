@@ -75,6 +75,12 @@ class Site:
         self.server = server
         self.port = port
         self.observer = observer
+        self._stopped = False
+
+    async def stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            await self.server.stop(5.0)
 
     def connect(self, **options: Any) -> Any:
         url = f"ws://127.0.0.1:{self.port}/room/?a=1"
@@ -88,10 +94,11 @@ async def serving(application: AsgiApplication, **options: Any) -> AsyncIterator
     observer = Watch()
     server = Server(Applications(asgi=application), Config(lifespan="off", **options), observer)
     await server.start([listener])
+    site = Site(server, listener.getsockname()[1], observer)
     try:
-        yield Site(server, listener.getsockname()[1], observer)
+        yield site
     finally:
-        await server.stop(5.0)
+        await site.stop()
     assert observer.connections == 0
     assert server.statistics()["tasks"] == 0
 
@@ -391,7 +398,7 @@ async def test_shutdown_is_1012_and_the_application_ends_in_its_own_time() -> No
 
     async with serving(application) as site:
         clients = [await site.connect() for _ in range(3)]
-        await site.server.stop(5.0)
+        await site.stop()
         for client in clients:
             with pytest.raises(ConnectionClosed):
                 await client.recv()

@@ -337,6 +337,33 @@ async def test_the_peer_vanishes() -> None:
 
 
 @on_loop
+async def test_what_waits_when_the_peer_vanishes_is_still_taken() -> None:
+    pair = Pair(queue_messages=4)
+    connection = await pair.open()
+    for number in range(10):
+        pair.peer.send_text(b"%d" % number)
+    pair.peer.send_close(1000)
+    await pair.send()
+    await until(lambda: not pair.transport.is_reading())
+    pair.transport.abort()
+    await until(lambda: pair.observer.closed)
+    assert [connection.take() for _ in range(4)] == ["0", "1", "2", "3"]
+    end = connection.take()
+    assert isinstance(end, ClosedSocket)
+    assert end.code == 1006
+
+
+@on_loop
+async def test_one_that_opens_while_the_server_drains_is_closed_at_once() -> None:
+    pair = Pair()
+    pair.context.draining = True
+    connection = await pair.open()
+    assert connection.closed is not None
+    assert connection.closed.code == 1012
+    assert (await pair.frame()).opcode is Opcode.CLOSE
+
+
+@on_loop
 async def test_we_close_and_the_peer_answers() -> None:
     pair = Pair()
     connection = await pair.open()

@@ -537,6 +537,21 @@ async def test_a_disconnect_inside_a_task_group_is_no_failure() -> None:
 
 
 @on_loop
+async def test_a_framework_s_own_word_for_a_disconnect_is_no_failure() -> None:
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        try:
+            await send(SEND)
+        except OSError:
+            raise LookupError("WebSocketDisconnect") from None
+
+    run = Run(application)
+    run.socket.closed = ClosedSocket(1001)
+    await run.done()
+    assert not run.observer.failed
+
+
+@on_loop
 async def test_an_oserror_of_the_application_s_own_is_a_failure() -> None:
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await send(ACCEPT)

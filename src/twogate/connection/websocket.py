@@ -61,6 +61,8 @@ def opener(settings: WebSocketSettings) -> OpenSocket:
             connection = WebSocketConnection(transport, framing, settings, context)
             if early:
                 connection.data_received(early)
+            if context.draining:
+                connection.drain()
             return connection
 
         return make
@@ -242,6 +244,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End abnormally, unless it has ended already (RFC 6455 §7.1.5)."""
+        self._paused = False
         if self.closed is None:
             self._end(ClosedSocket(_ABNORMAL, "the connection was lost"))
         self._context.forget(self)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twogate.errors import ApplicationError, ClientDisconnected, PeerError
 from twogate.exchange import Exchange
 from twogate.gateway.asgi import AsgiApplication, Message, Scope, finish_tasks
+from twogate.gateway.failures import tells_of_disconnect
 from twogate.protocol.websocket import ClosedSocket, Handshake, check_close
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class AsgiWebSocketGateway:
             raise
         except (Exception, SystemExit) as error:
             # SystemExit from a consumer must not stop the server.
-            if not (call.gone and _is_disconnect(error)):
+            if not (call.gone and tells_of_disconnect(error)):
                 self._observer.application_failed(exchange, error)
             call.fail(_INTERNAL_ERROR)
         finally:
@@ -144,13 +145,6 @@ class AsgiWebSocketGateway:
             "state": self._state.copy(),
             "extensions": {"websocket.http.response": {}},
         }
-
-
-def _is_disconnect(error: BaseException) -> bool:
-    """Whether an error is our :class:`ClientDisconnected`, also inside a group of a task group."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_disconnect(inner) for inner in error.exceptions)
-    return isinstance(error, ClientDisconnected)
 
 
 class _State(Enum):

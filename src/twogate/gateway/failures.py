@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from twogate.exchange import Exchange
     from twogate.observe.observer import Observer
 
-__all__ = ["report_failure"]
+__all__ = ["report_failure", "tells_of_disconnect"]
 
 
 def report_failure(observer: Observer, exchange: Exchange, error: BaseException) -> None:
@@ -23,18 +23,19 @@ def report_failure(observer: Observer, exchange: Exchange, error: BaseException)
     itself. Frameworks turn it into one of their own (Starlette's ``ClientDisconnect``), which is
     the same news.
     """
-    if not (exchange.disconnected and _tells_of_disconnect(error)):
+    if not (exchange.disconnected and tells_of_disconnect(error)):
         observer.application_failed(exchange, error)
 
 
-def _tells_of_disconnect(error: BaseException) -> bool:
+def tells_of_disconnect(error: BaseException) -> bool:
+    """Whether it is our :class:`ClientDisconnected`, was made of it, or is a group of such."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         if isinstance(link, ClientDisconnected):
             return True
         if isinstance(link, BaseExceptionGroup):
-            return all(map(_tells_of_disconnect, link.exceptions))
+            return all(map(tells_of_disconnect, link.exceptions))
         seen.add(id(link))
         link = link.__cause__ or link.__context__
     return False
