@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 
 from twogate.process.channel import ChildEnd, Message, SupervisorEnd
-from twogate.process.child import Child, State, fork
+from twogate.process.child import TRANSITIONS, Child, State, fork
 
 from .conftest import wait_for
 
@@ -136,3 +136,18 @@ def test_a_signal_to_a_dead_child_is_no_error() -> None:
     wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0])
     child.signal(signal.SIGTERM)
     channel.close()
+
+
+def test_the_design_note_draws_the_same_states() -> None:
+    note = Path(__file__).parents[2] / "docs" / "design" / "0005-processes.md"
+    drawn: dict[str, set[str]] = {}
+    state = ""
+    _, _, rest = note.read_text().partition("| state | meaning | may become | when |\n")
+    for row in rest.partition("\n\n")[0].splitlines()[1:]:
+        first, _, following, _ = (cell.strip() for cell in row.strip("|").split("|"))
+        state = first or state
+        drawn.setdefault(state, set()).update([following] if following else [])
+    assert drawn == {
+        state.value: {following.value for following in allowed}
+        for state, allowed in TRANSITIONS.items()
+    }

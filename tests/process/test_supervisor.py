@@ -223,6 +223,7 @@ class TestMaxRequests:
 class TestEnd:
     def test_term_lets_requests_finish(self, start: StartSite) -> None:
         site = start(workers=2)
+        site.all_ready(2)
         sock = site.begin("/slow/1")
         site.signal(signal.SIGTERM)
         host, port = sock.getpeername()
@@ -339,7 +340,7 @@ class TestStart:
         project.save(code)
         site = start(workers=3, level="INFO")
         assert site.ended() == 1
-        assert len([line for line in site.lines if line.startswith("ERROR")]) == 1
+        assert site.log.count("ERROR ") == 1
         assert reason in site.log
         assert "Traceback" not in site.log
 

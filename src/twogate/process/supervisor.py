@@ -46,6 +46,8 @@ MOST_DELAY = 30.0
 ABORT_GRACE = 2.0
 #: Seconds after SIGQUIT, which waits for no request.
 QUICK_GRACE = 3.0
+#: Seconds the serving workers wait, at the end, for those that only started to be gone.
+STARTERS_GRACE = 1.0
 #: Seconds a worker may take to load a large project; ``--timeout`` if that is more.
 START_TIMEOUT = 60.0
 
@@ -144,6 +146,9 @@ class Supervisor:
         self._holding = False
         self._served = False
         self._ending = False
+        #: How to stop the workers that are still to be told; and by when, at the latest.
+        self._stop_worker: Callable[[Child], None] | None = None
+        self._tell_by = 0.0
         self._status = 0
         self._notes: list[str] = []
         self._signals: deque[int] = deque()
@@ -168,6 +173,7 @@ class Supervisor:
                 self._wait()
                 self._obey()
                 self._reap()
+                self._go_on_ending()
                 self._look_at_the_clock()
         log.info("stopped")
         return self._status
@@ -472,9 +478,6 @@ class Supervisor:
 
     def _stop_at_once(self, child: Child) -> None:
         """Let a worker close its connections and go, whatever it is doing."""
-        if child.state is State.STARTING:
-            self._stop(child)  # SIGQUIT would make it dump core
-            return
         child.slot = None
         if child.state in (State.SERVING, State.RETIRING):
             child.become(State.STOPPING)
@@ -483,12 +486,31 @@ class Supervisor:
             child.signal(signal.SIGQUIT)
 
     def _end(self, quick: bool) -> None:
-        """Stop everything. The sockets first: a refused client asks elsewhere, one in the backlog
-        waits for nobody."""
+        """Stop everything, in the order in which no client is left waiting.
+
+        First our own sockets, then those of the workers that only start: whoever closes last must
+        be a worker that serves what the kernel has accepted. The rest follows in
+        :meth:`_go_on_ending`.
+        """
         self._ending = True
+        self._stop_worker = self._stop_at_once if quick else self._stop
+        self._tell_by = time.monotonic() + STARTERS_GRACE
         self._listeners.close()
         for child in self._children.values():
-            (self._stop_at_once if quick else self._stop)(child)
+            if child.state is State.STARTING:  # the watcher, too
+                child.become(State.KILLED)
+                child.signal(signal.SIGKILL)
+
+    def _go_on_ending(self) -> None:
+        """Tell the serving workers to stop once the starting ones are gone."""
+        if not self._ending or self._stop_worker is None:
+            return
+        children = self._children.values()
+        if time.monotonic() < self._tell_by and any(c.state is State.KILLED for c in children):
+            return
+        for child in children:
+            self._stop_worker(child)
+        self._stop_worker = None
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
