@@ -176,6 +176,7 @@ MEASURES = (
         moves_much,
         transfers,
         every_round=False,
+        needs_wrk=False,
     ),
     Measure(
         "P12",
@@ -189,5 +190,6 @@ MEASURES = (
         lambda target: not target.websocket_only,
         at_rest,
         every_round=False,
+        needs_wrk=False,
     ),
 )
