@@ -51,3 +51,4 @@ class Measure:
     take: Callable[[Server, Settings], Figures]
     #: Memory hardly varies: one round says it all.
     every_round: bool = True
+    needs_wrk: bool = True

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import load
 from measure import Figures, Measure, Metric, Settings
-from processes import Server
+from processes import Server, answers
 from targets import Target
 
 CONNECTIONS = 32
+SETTLE_TIMEOUT = 20.0
+AT_ONCE = 0.05
 RATE = Metric("rate", "req/s")
 
 
@@ -20,11 +24,22 @@ def serves_async(target: Target) -> bool:
 
 
 def pages_of(path: str, server: Server, settings: Settings) -> Figures:
-    """Warm the server up for a moment, then load one page."""
+    """Warm the server up for a moment, let it finish what that left behind, then load one page."""
     url = server.url(path)
     load.pages(url, CONNECTIONS, min(1.0, settings.seconds))
+    settle(server)
     seen = load.pages(url, CONNECTIONS, settings.seconds)
     return {"rate": seen.rate, "failed": seen.failed}
+
+
+def settle(server: Server) -> None:
+    """Wait until a page comes at once: requests whose clients have gone may still be queued."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    begun = time.monotonic()
+    while not (answers(server.port) and time.monotonic() - begun < AT_ONCE):
+        if time.monotonic() > deadline:
+            raise load.LoadError("the server is still busy long after its clients have gone")
+        begun = time.monotonic()
 
 
 def hello(server: Server, settings: Settings) -> Figures:

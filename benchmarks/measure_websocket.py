@@ -42,6 +42,7 @@ MEASURES = (
         (Metric("rate", "msg/s"),),
         serves_websockets,
         echo,
+        needs_wrk=False,
     ),
     Measure(
         "P9",

@@ -127,7 +127,8 @@ def main() -> int:
     run = new_run(args)
     output = args.output or HERE / "results" / f"{run.started[:10]}.md"
     try:
-        load.require_wrk()
+        if any(measure.needs_wrk for measure in run.measures):
+            load.require_wrk()
     except load.LoadError as error:
         print(error, file=sys.stderr)
         return 1

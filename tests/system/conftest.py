@@ -202,9 +202,13 @@ def wagtail_project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
-    """Chromium, as the distribution packages it, else the one that Playwright installed."""
+    """Chromium, as the distribution packages it, else the one that Playwright installed.
+
+    For one test only: while Playwright is up, its event loop counts as running in this thread, and
+    other tests want loops of their own.
+    """
     found = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
