@@ -13,7 +13,6 @@ import contextlib
 import gc
 import http.client
 import io
-import os
 import resource
 import socket
 import struct
@@ -66,7 +65,7 @@ def memory() -> int:
 
 def descriptors() -> int:
     """Open file descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @dataclass
