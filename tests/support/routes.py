@@ -37,7 +37,6 @@ class Gate:
         self.inside = 0
         self.produced = 0
         self.taken = 0
-        self.cancelled = 0
 
     def wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         """The PEP 3333 application."""
@@ -107,13 +106,14 @@ class Gate:
         if scope["type"] != "http":
             raise ValueError("only http")
         answer = asyncio.ensure_future(self._answer(scope, receive, send))
-        if scope["path"].split("/")[1] in ("wait", "begin", "bytes", "sleep"):
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            if not answer.done():
-                self.cancelled += 1
+        try:
+            if scope["path"].split("/")[1] in ("wait", "begin", "bytes", "sleep"):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
                 answer.cancel()
-        await asyncio.wait({answer})
+            await asyncio.wait({answer})
+        finally:
+            answer.cancel()
         if not answer.cancelled() and (error := answer.exception()) is not None:
             raise error
 
