@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import twogate
 from twogate.errors import ApplicationError, ClientDisconnected
 from twogate.exchange import HIGH_WATER, Exchange
+from twogate.gateway.failures import report_failure
 from twogate.protocol.headers import BoundedMemo
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ _environ_keys: BoundedMemo[bytes, str] = BoundedMemo(_environ_key)
 def _split_status(status: str) -> tuple[int, bytes]:
     """``"200 OK"`` → (200, b"OK")."""
     code, _, reason = status.partition(" ")
-    if len(code) != 3 or not code.isdigit():
+    if len(code) != 3 or not (code.isascii() and code.isdigit()):
         raise ApplicationError(
             f"The status {status!r} must be three digits, a space and a reason (PEP 3333)."
         )
@@ -63,7 +64,7 @@ _statuses: BoundedMemo[str, tuple[int, bytes]] = BoundedMemo(_split_status, 128)
 
 
 def _encode_name(name: str) -> bytes:
-    if type(name) is not str:
+    if not isinstance(name, str):
         raise ApplicationError(f"The header name {name!r} must be a str (PEP 3333).")
     return _latin1(name, "header name")
 
@@ -102,7 +103,9 @@ class FileWrapper:
 
         A descriptor alone proves nothing: a GzipFile has that of the compressed file.
         """
-        file = getattr(self.filelike, "file", self.filelike)  # Django's File, tempfile's wrapper
+        file = getattr(self.filelike, "file", self.filelike)
+        if file is not self.filelike and self.filelike.read != getattr(file, "read", None):
+            return None  # Django's File hands read() on as it is; another wrapper may change bytes
         if type(file) is io.FileIO:
             raw: Any = file
         elif type(file) in (io.BufferedReader, io.BufferedRandom):
@@ -218,17 +221,12 @@ class WsgiGateway:
             return  # nobody waits for the answer any more
         exchange.started_at = time.perf_counter()
         exchange.served_by = threading.current_thread().name
-        call = _Call(exchange, self._threads)
+        call = _Call(exchange, self._threads, self._observer)
         try:
             call.run(self._application, self._environ(exchange))
-        except ClientDisconnected:
-            self._threads.post(exchange.fail)
-        except Exception as error:
-            self._observer.application_failed(exchange, error)
-            self._threads.post(exchange.fail)
         except BaseException as error:
             # SystemExit from a view must not take the thread with it.
-            self._observer.application_failed(exchange, error)
+            report_failure(self._observer, exchange, error)
             self._threads.post(exchange.fail)
 
     def _environ(self, exchange: Exchange) -> dict[str, Any]:
@@ -239,8 +237,8 @@ class WsgiGateway:
         environ["PATH_INFO"] = head.path_bytes.decode("latin-1")
         environ["QUERY_STRING"] = head.query_string.decode("latin-1")
         environ["SERVER_PROTOCOL"] = "HTTP/" + head.http_version
-        environ["SERVER_NAME"] = peer.server[0]
-        environ["SERVER_PORT"] = "" if peer.server[1] is None else str(peer.server[1])
+        server = peer.server if peer.server[1] is not None else _named_by(exchange)
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
         environ["wsgi.url_scheme"] = peer.scheme
         environ["wsgi.errors"] = sys.stderr
         if peer.client is None:
@@ -269,14 +267,24 @@ class WsgiGateway:
         return environ
 
 
+def _named_by(exchange: Exchange) -> tuple[str, str]:
+    """Name and port of the server behind a UNIX socket, which has none (neither may be empty)."""
+    host = (exchange.head.header(b"host") or b"").decode("latin-1")
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):  # a port, not the end of a bare IPv6 address
+        name, port = host, ""
+    return name or "localhost", port or ("443" if exchange.peer.scheme == "https" else "80")
+
+
 class _Call:
     """One call of the application: ``start_response``, ``write`` and what is returned."""
 
-    __slots__ = ("_exchange", "_started", "_threads", "_unconfirmed")
+    __slots__ = ("_exchange", "_observer", "_started", "_threads", "_unconfirmed")
 
-    def __init__(self, exchange: Exchange, threads: WorkerThreads) -> None:
+    def __init__(self, exchange: Exchange, threads: WorkerThreads, observer: Observer) -> None:
         self._exchange = exchange
         self._threads = threads
+        self._observer = observer
         self._started = False
         #: Bytes posted since the client was last seen to keep up.
         self._unconfirmed = 0
@@ -290,7 +298,14 @@ class _Call:
         finally:
             close = getattr(result, "close", None)
             if close is not None:
-                close()
+                self._close(close)
+
+    def _close(self, close: Callable[[], object]) -> None:
+        """PEP 3333: close() runs however the request ended; the response does not depend on it."""
+        try:
+            close()
+        except BaseException as error:
+            report_failure(self._observer, self._exchange, error)
 
     def start_response(
         self,
@@ -311,14 +326,14 @@ class _Call:
                 "start_response was called twice without exc_info"
                 " (PEP 3333, The start_response() Callable)."
             )
-        if type(status) is not str:
+        if not isinstance(status, str):
             raise ApplicationError(f"The status {status!r} must be a str (PEP 3333).")
         code, reason = _statuses[status]
         names = _names
         try:
             fields = [(names[name], value.encode("latin-1")) for name, value in headers]
         except (AttributeError, TypeError, ValueError):
-            fields = [_encode_field(field) for field in headers]
+            fields = _encode_fields(headers)
         self._exchange.start_response(code, fields, reason)
         self._started = True
         return self._write
@@ -336,7 +351,7 @@ class _Call:
             single = len(result) == 1  # type: ignore[arg-type]
         except TypeError:
             single = False
-        for data in result:
+        for data in _iterate(result):
             if exchange.disconnected:
                 return
             # An empty piece must not bring the head out: start_response may still be called again.
@@ -352,6 +367,11 @@ class _Call:
         if type(data) is not bytes:
             _check_piece(data)
         self._require_start()
+        if self._exchange.encoder.finished:
+            raise ApplicationError(
+                "The body is longer than its Content-Length"
+                " (PEP 3333, Handling the Content-Length Header)."
+            )
         # A length that is reached ends the response: it goes out whole, before close() runs.
         self._post(data, end or self._exchange.encoder.length_left == len(data))
 
@@ -384,11 +404,14 @@ class _Call:
         file = wrapper.regular_file()
         self._require_start()
         encoder = self._exchange.encoder
-        if file is None or encoder.head_sent or not encoder.sends_body:
+        if file is None or encoder.head_sent or encoder.status in (204, 304):
             return False
         offset = file.tell()
-        count = os.fstat(file.fileno()).st_size - offset
+        count = max(0, os.fstat(file.fileno()).st_size - offset)
         encoder.declare_length(count)
+        if not encoder.sends_body:
+            self._post(b"", True)  # to HEAD: the length is known without reading a byte
+            return True
         declared = encoder.length_left
         if count < _SENDFILE_FROM or declared is None or declared > count:
             return False
@@ -399,6 +422,15 @@ class _Call:
         return True
 
 
+def _encode_fields(headers: Any) -> list[tuple[bytes, bytes]]:
+    if not isinstance(headers, list | tuple):
+        raise ApplicationError(
+            f"The headers must be a list, not {type(headers).__name__}"
+            " (PEP 3333, The start_response() Callable)."
+        )
+    return [_encode_field(field) for field in headers]
+
+
 def _encode_field(field: Any) -> tuple[bytes, bytes]:
     """The slow way, which finds out what is wrong."""
     try:
@@ -407,9 +439,19 @@ def _encode_field(field: Any) -> tuple[bytes, bytes]:
         raise ApplicationError(
             f"The header {field!r} must be a (name, value) tuple (PEP 3333)."
         ) from None
-    if type(value) is not str:
+    if not isinstance(value, str):
         raise ApplicationError(f"The value of the header {name} must be a str (PEP 3333).")
     return _encode_name(name), _latin1(value, f"value of the header {name}")
+
+
+def _iterate(result: Any) -> Iterator[bytes]:
+    try:
+        return iter(result)
+    except TypeError:
+        raise ApplicationError(
+            f"The application returned {type(result).__name__}, which is not an iterable of byte"
+            " strings (PEP 3333, The Application/Framework Side)."
+        ) from None
 
 
 def _check_piece(data: Any) -> None:
