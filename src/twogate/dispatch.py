@@ -6,6 +6,7 @@ right answer for every view, so a wrong guess costs time and never correctness.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from twogate.exchange import Exchange
 from twogate.protocol.events import RequestHead
 
 __all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
+
+logger = logging.getLogger("twogate.dispatch")
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +32,8 @@ class Choice:
     gateway: str
     reason: str
 
+
+_UNDECIDED = Choice("wsgi", "the chooser failed")
 
 Chooser: TypeAlias = Callable[[RequestHead], Choice]
 
@@ -135,5 +140,14 @@ def _fixed_or(
     else:
         chosen, chunked = chooser, Choice("asgi", "request body of unknown length")
         # Django's WSGI side reads no further than Content-Length; its ASGI side reads to the end.
-        return lambda head: chunked if head.content_length is None else chosen(head)
+        return lambda head: chunked if head.content_length is None else _ask(chosen, head)
     return lambda head: choice
+
+
+def _ask(chooser: Chooser, head: RequestHead) -> Choice:
+    """Ask a chooser that may have a fault, or run into one of the project's."""
+    try:
+        return chooser(head)
+    except Exception:
+        logger.exception("The gateway of %s %r could not be chosen", head.method, head.raw_path)
+        return _UNDECIDED
