@@ -6,6 +6,7 @@ right answer for every view, so a wrong guess costs time and never correctness.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from twogate.exchange import Exchange
 from twogate.protocol.events import RequestHead
 
 __all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
+
+logger = logging.getLogger("twogate.dispatch")
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +32,10 @@ class Choice:
     gateway: str
     reason: str
 
+
+_UNDECIDED = Choice("wsgi", "the chooser failed")
+# Django's WSGI side reads no further than Content-Length; its ASGI side reads to the end.
+_UNKNOWN_LENGTH = Choice("asgi", "request body of unknown length")
 
 Chooser: TypeAlias = Callable[[RequestHead], Choice]
 
@@ -74,7 +81,8 @@ class Dispatcher:
     ) -> None:
         self._gateways = {"wsgi": wsgi, "asgi": asgi}
         self._websocket = websocket if forced != "wsgi" else None
-        self._choose = _fixed_or(chooser, wsgi, asgi, forced)
+        self._fixed = _fixed(chooser, wsgi, asgi, forced)
+        self._chooser = chooser
 
     def __call__(self, exchange: Exchange) -> None:
         """Send an exchange on its way, or answer it here when no gateway can."""
@@ -85,11 +93,22 @@ class Dispatcher:
         if head.raw_path == b"*":
             _answer_asterisk(exchange)
             return
-        choice = self._choose(head)
+        choice = self._fixed or self._choose(head)
         exchange.gateway, exchange.reason = choice.gateway, choice.reason
         gateway = self._gateways[choice.gateway]
         assert gateway is not None
         gateway(exchange)
+
+    def _choose(self, head: RequestHead) -> Choice:
+        if head.content_length is None:
+            return _UNKNOWN_LENGTH
+        assert self._chooser is not None
+        try:
+            return self._chooser(head)
+        except Exception:
+            # It may have a fault, or run into one of the project's.
+            logger.exception("The gateway of %s %r could not be chosen", head.method, head.raw_path)
+            return _UNDECIDED
 
     def _take_websocket(self, exchange: Exchange) -> None:
         if self._websocket is not None:
@@ -120,20 +139,16 @@ def _answer_asterisk(exchange: Exchange) -> None:
     )
 
 
-def _fixed_or(
+def _fixed(
     chooser: Chooser | None, wsgi: Gateway | None, asgi: Gateway | None, forced: str
-) -> Chooser:
-    """The chooser to ask: a constant one where there is nothing to choose."""
+) -> Choice | None:
+    """The choice that is the same for every request, where there is nothing to choose."""
     if forced != "auto":
-        choice = Choice(forced, f"--gateway {forced}")
-    elif wsgi is None:
-        choice = Choice("asgi", "the only gateway")
-    elif asgi is None:
-        choice = Choice("wsgi", "the only gateway")
-    elif chooser is None:
-        choice = Choice("wsgi", "the default for HTTP")
-    else:
-        chosen, chunked = chooser, Choice("asgi", "request body of unknown length")
-        # Django's WSGI side reads no further than Content-Length; its ASGI side reads to the end.
-        return lambda head: chunked if head.content_length is None else chosen(head)
-    return lambda head: choice
+        return Choice(forced, f"--gateway {forced}")
+    if wsgi is None:
+        return Choice("asgi", "the only gateway")
+    if asgi is None:
+        return Choice("wsgi", "the only gateway")
+    if chooser is None:
+        return Choice("wsgi", "the default for HTTP")
+    return None

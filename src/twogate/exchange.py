@@ -345,8 +345,11 @@ class Exchange:
 
     def finish(self) -> None:
         """The response is complete: what is left of the body is read past, not delivered."""
-        self.body.fail()
-        self._end()
+        if not self.body.complete:
+            self.body.fail()
+        self.over = True
+        if self._over_waiter is not None:
+            self._end()
 
     def _end(self) -> None:
         self.over = True

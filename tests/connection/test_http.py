@@ -195,17 +195,6 @@ def test_a_failing_application_gives_500_and_no_detail(server: Serving) -> None:
     assert isinstance(server.record.failed[0], ValueError)
 
 
-def test_a_failing_chooser_gives_500(gate: Gate) -> None:
-    def choose(head: object) -> object:
-        raise LookupError("no such view")
-
-    with serving(wsgi=gate.wsgi, asgi=gate.asgi, chooser=choose) as server:  # type: ignore[arg-type]
-        with server.connect() as client:
-            assert client.ask(get("/hello") + get("/hello")).status == 500
-            assert client.at_end()
-        assert isinstance(server.record.failed[0], LookupError)
-
-
 @pytest.mark.parametrize(
     ("limits", "request_", "status"),
     [

@@ -15,8 +15,8 @@ from typing import Any
 from wsgiref.validate import validator
 
 import pytest
-
 from tests.support.gateways import Reply, Served, StartResponse, head_of, serve, wait_for
+
 from twogate.errors import ApplicationError, ClientDisconnected
 from twogate.gateway.wsgi import FileWrapper
 

@@ -259,8 +259,9 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             return
         exchange.body.end()
-        # A full body stops the reading; once it is complete we still want to see the peer leave.
-        self._resume_reading()
+        if not self._reading:
+            # A full body stops the reading; now that it is complete, the peer may leave.
+            self._resume_reading()
         if exchange.encoder.finished and exchange is not self._current:
             self._become_idle()
 
@@ -286,7 +287,7 @@ class HttpConnection(asyncio.Protocol):
         self._current = None
         exchange.disconnect()
         if started:
-            self._context.observer.request_finished(exchange, _since(exchange))
+            self._report(exchange)
             self._transport.abort()
         else:
             self._refuse(error, exchange.head)
@@ -327,12 +328,7 @@ class HttpConnection(asyncio.Protocol):
             self._head_begun = False
             if self._eof:
                 item.half_close()
-            try:
-                context.dispatch(item)
-            except Exception as error:
-                # What chooses the gateway may be the project's own code.
-                context.observer.application_failed(item, error)
-                item.fail()
+            context.dispatch(item)
         self._dispatching = False
 
     def _refuse(self, error: PeerError, head: RequestHead = _NO_HEAD) -> None:
@@ -350,7 +346,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _finished(self, exchange: Exchange) -> None:
         self._current = None
-        self._context.observer.request_finished(exchange, _since(exchange))
+        self._report(exchange)
         exchange.finish()
         # Draining alone does not close: a response that promised to keep the connection may have
         # brought the next request on its way. That one is told; see drain().
@@ -372,7 +368,8 @@ class HttpConnection(asyncio.Protocol):
         self._head_begun = mid_head
         if self._queue:
             self._next()
-        self._resume_reading()
+        if not self._reading:
+            self._resume_reading()
 
     def _linger(self) -> None:
         """Close so that the last response arrives: FIN first, then wait for the peer's.
@@ -395,7 +392,8 @@ class HttpConnection(asyncio.Protocol):
         self._resume_reading()
 
     def _report(self, exchange: Exchange) -> None:
-        self._context.observer.request_finished(exchange, _since(exchange))
+        duration = time.perf_counter() - exchange.received_at
+        self._context.observer.request_finished(exchange, duration)
 
     # The carrier's side of an exchange.
 
@@ -561,10 +559,6 @@ def _in_kernel(descriptor: int) -> int:
     except OSError:  # pragma: no cover - a system that does not tell
         return 0
     return int(struct.unpack("i", answer)[0])
-
-
-def _since(exchange: Exchange) -> float:
-    return time.perf_counter() - exchange.received_at
 
 
 def _describe(transport: asyncio.Transport) -> Peer:

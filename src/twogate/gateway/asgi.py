@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twogate.errors import ApplicationError, ClientDisconnected
 from twogate.exchange import Exchange
+from twogate.gateway.failures import report_failure
 
 if TYPE_CHECKING:
     from twogate.observe.observer import Observer
@@ -75,17 +76,16 @@ class AsgiGateway:
         try:
             await self._application(self._scope(exchange), call.receive, call.send)
             call.check_complete()
-        except ClientDisconnected as error:
-            if not exchange.disconnected:
-                self._observer.application_failed(exchange, error)
-            exchange.fail()
-        except asyncio.CancelledError:
-            exchange.fail()
-            raise
-        except (Exception, SystemExit) as error:
+        except (GeneratorExit, KeyboardInterrupt):
+            raise  # the loop itself ends
+        except BaseException as error:
             # SystemExit from a view must not stop the server.
-            self._observer.application_failed(exchange, error)
+            cancelled = isinstance(error, asyncio.CancelledError) and _is_cancelled()
+            if not cancelled:
+                report_failure(self._observer, exchange, error)
             exchange.fail()
+            if cancelled:
+                raise
 
     def _scope(self, exchange: Exchange) -> Scope:
         """ASGI, "HTTP Connection Scope"."""
@@ -108,21 +108,31 @@ class AsgiGateway:
         }
 
 
+def _is_cancelled() -> bool:
+    """Whether the server wants this task to end: an application may raise CancelledError itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class _Call:
     """``receive`` and ``send`` of one call of the application."""
 
-    __slots__ = ("_body_given", "_exchange", "_loop", "_started")
+    __slots__ = ("_body_given", "_ended", "_exchange", "_loop", "_receivers", "_started")
 
     def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
         self._exchange = exchange
         self._loop = loop
         self._body_given = False
         self._started = False
+        #: The application has sent the end of the response.
+        self._ended = False
+        #: Each waiting ``receive``: several tasks of an application may listen for the disconnect.
+        self._receivers: list[asyncio.Future[None]] = []
 
     async def receive(self) -> Message:
         """ASGI, "Request - receive event" and "Disconnect - receive event"."""
         exchange, body = self._exchange, self._exchange.body
-        while not self._body_given and not exchange.encoder.finished:
+        while not self._body_given and not self._ended:
             chunk = body.take()
             if body.paused:
                 body.relieve()
@@ -130,10 +140,13 @@ class _Call:
                 more = not body.complete or body.buffered > 0
                 self._body_given = not more
                 return {"type": "http.request", "body": chunk, "more_body": more}
-            if body.failed:
+            if body.failed or exchange.over:
                 break
-            await self._wait(body.when_ready)
-        await self._wait(exchange.when_over)
+            # The body may never come, if the response is over before.
+            exchange.when_over(self._wake)
+            await self._wait(body.when_ready, self._receivers)
+        while not exchange.over:
+            await self._wait(exchange.when_over, self._receivers)
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -143,6 +156,8 @@ class _Call:
         :raises ApplicationError: the event is unknown, malformed or out of turn.
         """
         exchange = self._exchange
+        if self._ended:
+            return  # "any further messages on the channel will be ignored"
         if exchange.disconnected:
             raise ClientDisconnected("The client went away.")
         kind = message.get("type")
@@ -152,9 +167,11 @@ class _Call:
             if not isinstance(data, bytes):
                 data = _as_bytes(data)
             end = not message.get("more_body", False)
-            exchange.write(exchange.encode(data, end), end)
+            payload = exchange.encode(data, end)
+            self._ended = end
+            exchange.write(payload, end)
             if not end and not exchange.writable:
-                await self._wait(exchange.when_writable)
+                await self._wait(exchange.when_writable, [])
         elif kind == "http.response.start":
             self._start(message)
         elif kind == "http.response.pathsend":
@@ -184,47 +201,88 @@ class _Call:
 
     def _send_path(self, message: Message) -> None:
         """ASGI extensions, "Path Send"."""
-        exchange = self._exchange
-        fd = os.open(message["path"], os.O_RDONLY | os.O_CLOEXEC)
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(fd)
-            raise ApplicationError("http.response.pathsend needs the path of a regular file.")
-        exchange.encoder.declare_length(status.st_size)
-        if not exchange.encoder.sends_body or not status.st_size:
-            os.close(fd)
-            exchange.write(exchange.encode(b"", True), True)
-            return
+        exchange, encoder = self._exchange, self._exchange.encoder
+        if encoder.head_sent:
+            raise ApplicationError(
+                "http.response.pathsend cannot be mixed with http.response.body"
+                " (ASGI extensions, Path Send)."
+            )
+        path = message.get("path")
+        if not isinstance(path, str):
+            raise ApplicationError(f"The path {path!r} must be a str (ASGI extensions, Path Send).")
+        # Opening a FIFO would wait for its writer.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            exchange.write(exchange.encode(b"", False), False)
-            exchange.encoder.sent_elsewhere(status.st_size)
+            size = _regular_size(fd)
+            encoder.declare_length(size)
+            if not encoder.sends_body or not size:
+                payload, size = exchange.encode(b"", True), 0
+            else:
+                _require_length(encoder.length_left, size)
+                payload = exchange.encode(b"", False)
+                encoder.sent_elsewhere(size)
         except BaseException:
             os.close(fd)
             raise
-        exchange.send_file(fd, 0, status.st_size)
+        self._ended = True
+        if size:
+            exchange.write(payload, False)
+            exchange.send_file(fd, 0, size)
+        else:
+            os.close(fd)
+            exchange.write(payload, True)
 
-    async def _wait(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
-        """Wait for a callback of the exchange."""
+    async def _wait(
+        self,
+        subscribe: Callable[[Callable[[], None]], None],
+        waiting: list[asyncio.Future[None]],
+    ) -> None:
+        """Wait for a callback of the exchange; it wakes all that are ``waiting``."""
         future = self._loop.create_future()
+        waiting.append(future)
+        subscribe(self._wake if waiting is self._receivers else lambda: _resolve(waiting))
+        try:
+            await future
+        finally:
+            waiting.remove(future)
 
-        def done() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        subscribe(done)
-        await future
+    def _wake(self) -> None:
+        _resolve(self._receivers)
 
     def check_complete(self) -> None:
         """The application has returned: is there a response?"""
+        if self._ended:
+            return
         exchange = self._exchange
         if exchange.over:
-            # Django, for one, drops the view when the client has gone, or seems to.
-            exchange.abandon()
-            return
-        if not self._started:
+            exchange.abandon()  # Django, for one, drops the view when the client has gone
+        elif not self._started:
             raise ApplicationError("The application returned without sending a response (ASGI).")
-        if not exchange.encoder.finished:
+        else:
             raise ApplicationError("The application returned before its response ended (ASGI).")
+
+
+def _resolve(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+def _regular_size(fd: int) -> int:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise ApplicationError(
+            "The path must be that of a regular file (ASGI extensions, Path Send)."
+        )
+    return status.st_size
+
+
+def _require_length(declared: int | None, size: int) -> None:
+    if declared != size:
+        raise ApplicationError(
+            f"The Content-Length of {declared} bytes is not the file's size of {size}"
+            " (RFC 9110 §8.6)."
+        )
 
 
 async def finish_tasks(tasks: set[asyncio.Task[None]], timeout: float) -> None:

@@ -81,6 +81,9 @@ def _latin1(text: str, what: str) -> bytes:
         ) from None
 
 
+_NOT_STARTED = "start_response was not called before the body (PEP 3333, Specification Details)."
+
+
 class FileWrapper:
     """``wsgi.file_wrapper``: an iterable over a file that the server may send with sendfile.
 
@@ -234,7 +237,8 @@ class WsgiGateway:
         head, body = exchange.head, exchange.body
         environ = (exchange.peer.environ or self._of_connection(exchange)).copy()
         environ["REQUEST_METHOD"] = head.method
-        environ["PATH_INFO"] = head.path_bytes.decode("latin-1")
+        path = head.raw_path
+        environ["PATH_INFO"] = (head.path_bytes if b"%" in path else path).decode("latin-1")
         environ["QUERY_STRING"] = head.query_string.decode("latin-1")
         environ["SERVER_PROTOCOL"] = "HTTP/" + head.http_version
         keys = _environ_keys
@@ -250,7 +254,7 @@ class WsgiGateway:
             environ["wsgi.input"] = io.BytesIO()
         else:
             environ["wsgi.input"] = io.BufferedReader(_Input(exchange, self._threads))
-        if head.chunked and body.complete:
+        if head.content_length is None and body.complete:
             # The whole body is here, so its length is known: an application that reads no further
             # than CONTENT_LENGTH finds it (RFC 9112 §7.1.3).
             environ["CONTENT_LENGTH"] = str(body.received)
@@ -270,7 +274,8 @@ class WsgiGateway:
         }
         if peer.client is not None:
             environ["REMOTE_PORT"] = str(peer.client[1])
-        peer.environ = environ
+        if peer.server[1] is not None:  # else it depends on each request's Host
+            peer.environ = environ
         return environ
 
 
@@ -364,13 +369,15 @@ class _Call:
             elif type(data) is not bytes:
                 _check_piece(data)
         if not encoder.finished:
-            self._require_start()
+            if not self._started:
+                raise ApplicationError(_NOT_STARTED)
             self._post(b"", True)
 
     def _send_piece(self, data: bytes, *, end: bool = False) -> None:
         if type(data) is not bytes:
             _check_piece(data)
-        self._require_start()
+        if not self._started:
+            raise ApplicationError(_NOT_STARTED)
         if self._exchange.encoder.finished:
             raise ApplicationError(
                 "The body is longer than its Content-Length"
@@ -378,12 +385,6 @@ class _Call:
             )
         # A length that is reached ends the response: it goes out whole, before close() runs.
         self._post(data, end or self._exchange.encoder.length_left == len(data))
-
-    def _require_start(self) -> None:
-        if not self._started:
-            raise ApplicationError(
-                "start_response was not called before the body (PEP 3333, Specification Details)."
-            )
 
     def _post(self, data: bytes, end: bool) -> None:
         exchange, threads = self._exchange, self._threads
@@ -406,7 +407,8 @@ class _Call:
         client still reads.
         """
         file = wrapper.regular_file()
-        self._require_start()
+        if not self._started:
+            raise ApplicationError(_NOT_STARTED)
         encoder = self._exchange.encoder
         if file is None or encoder.head_sent or encoder.status in (204, 304):
             return False

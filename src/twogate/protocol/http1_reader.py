@@ -16,6 +16,7 @@ whole head          64 KiB   Node 16 KiB, hypercorn 16 KiB, Tomcat 8 KiB, waitre
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NoReturn
@@ -45,6 +46,14 @@ class Limits:
     field_size: int = 8190
     head: int = 65536
     body: int = 0
+
+    @property
+    def smallest(self) -> int:
+        """A whole head of this size passes none of the limits on sizes."""
+        return min(
+            (size for size in (self.request_line, self.field_size, self.head) if size),
+            default=sys.maxsize,
+        )
 
 
 # RFC 9110 §9 and the registry; WebDAV and PATCH included. llhttp also knows RTSP's methods.
@@ -89,6 +98,7 @@ class Http1Reader:
     __slots__ = (
         "_begun",
         "_body_size",
+        "_coming",
         "_error",
         "_events",
         "_fields",
@@ -97,6 +107,7 @@ class Http1Reader:
         "_limits",
         "_parser",
         "_quiet",
+        "_small",
         "_stopped",
         "_target",
         "_upgrading",
@@ -118,6 +129,9 @@ class Http1Reader:
         # Bytes read since the last event. The limits are checked once a head is complete; one that
         # never is, or a chunk extension, is held by the parser out of sight of them.
         self._quiet = 0
+        # Bytes of the read that is parsed now; and a size that no limit forbids, whatever the head.
+        self._coming = 0
+        self._small = limits.smallest
 
     @property
     def mid_head(self) -> bool:
@@ -133,6 +147,7 @@ class Http1Reader:
         if self._stopped:
             return []
         events = self._events = []
+        self._coming = len(data)
         rest: bytes | memoryview = data
         while True:
             try:
@@ -284,11 +299,9 @@ class Http1Reader:
 
     def _make_head(self) -> RequestHead:
         """Turn what the parser has gathered into a checked head."""
-        if self._line_is_long():
-            self._refuse(self._line_too_long())
-        error = self._check_fields()
-        if error is not None:
-            self._refuse(error)
+        fields = self._fields
+        if self._quiet + self._coming > self._small or len(fields) > self._limits.fields > 0:
+            self._check_limits()
         parser = self._parser
         method = _METHODS.get(parser.get_method())
         if method is None:
@@ -296,7 +309,6 @@ class Http1Reader:
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(_wrong_version())
-        fields = self._fields
         seen: dict[bytes, bytes] = {}
         for name, value in fields:
             if name in _SPECIAL:
@@ -305,21 +317,28 @@ class Http1Reader:
                 seen[name] = value
         self._keep_alive = parser.should_keep_alive()
         head = RequestHead(method, self._target, b"", version, fields, self._keep_alive)
-        self._check_host(head, seen.get(_HOST))
+        host = seen.get(_HOST)
+        if host is None or not _valid_hosts[host]:
+            self._check_host(head, host)
         self._split_target(head)
-        if len(seen) > 1 or _HOST not in seen:
+        if len(seen) > 1 or host is None:
             self._read_framing(head, seen)
         return head
+
+    def _check_limits(self) -> None:
+        """The head is large enough to pass a limit: does it?"""
+        error = self._line_too_long() if self._line_is_long() else self._check_fields()
+        if error is not None:
+            self._refuse(error)
 
     def _bad(self, message: str) -> NoReturn:
         self._refuse(PeerError(HTTPStatus.BAD_REQUEST, message))
 
     def _check_host(self, head: RequestHead, host: bytes | None) -> None:
-        if host is None:
-            if head.http_version == "1.1":
-                self._bad("The Host header is missing (RFC 9112 §3.2).")
-        elif not _valid_hosts[host]:
+        if host is not None:
             self._bad("The Host header is not a valid host (RFC 9110 §7.2).")
+        if head.http_version == "1.1":
+            self._bad("The Host header is missing (RFC 9112 §3.2).")
 
     def _split_target(self, head: RequestHead) -> None:
         """Take the four forms of a request target apart (RFC 9112 §3.2)."""

@@ -163,7 +163,9 @@ class ResponseEncoder:
             head = self._encode_head(size, end, defaults)
         framing = self._framing
         if framing == self._BY_LENGTH:
-            self._account(size, end)
+            self._remaining -= size
+            if self._remaining < 0 or (end and self._remaining):
+                self._broken_length()
         # Only now: a head that goes down with a broken body has not been sent, and a 500 may be.
         self.head_sent = True
         self.finished = end
@@ -197,17 +199,11 @@ class ResponseEncoder:
         """Account for body bytes that reach the socket without passing through here (sendfile)."""
         self.bytes_sent += size
         if self._framing == self._BY_LENGTH:
-            self._account(size, False)
+            self._remaining -= size
 
-    def _account(self, size: int, end: bool) -> None:
-        self._remaining -= size
-        if self._remaining < 0:
-            self._broken_length("longer")
-        if end and self._remaining:
-            self._broken_length("shorter")
-
-    def _broken_length(self, how: str) -> NoReturn:
+    def _broken_length(self) -> NoReturn:
         self.keep_alive = False
+        how = "longer" if self._remaining < 0 else "shorter"
         raise ApplicationError(
             f"The body is {how} than the Content-Length of {self._declared} bytes (RFC 9110 §8.6)."
         )
