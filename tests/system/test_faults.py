@@ -56,11 +56,11 @@ class _Tricklers:
     def _trickle(self) -> None:
         with selectors.DefaultSelector() as selector:
             for sock in self.sockets:
-                selector.register(sock, selectors.EVENT_READ)
+                selector.register(sock, selectors.EVENT_READ, sock)
             for turn in range(len(self.HEAD)):
                 for key in list(selector.get_map().values()):
                     with contextlib.suppress(OSError):
-                        key.fileobj.send(self.HEAD[turn : turn + 1])  # type: ignore[union-attr]
+                        key.data.send(self.HEAD[turn : turn + 1])
                 self._notice_the_closed(selector, self.began + turn + 1)
                 if not selector.get_map():
                     return
@@ -164,6 +164,7 @@ def _counts(server: Serving) -> dict[str, int]:
 @pytest.mark.parametrize("gateway", ["wsgi", "asgi"])
 def test_clients_that_vanish_leave_nothing_behind(gate: Gate, gateway: str) -> None:
     options: dict[str, Any] = {gateway: getattr(gate, gateway), "threads": 8}
+    threads = threading.active_count()
     with serving(**options) as server:
         _run_batch(server, 0)
         server.record.finished.clear()
@@ -176,7 +177,7 @@ def test_clients_that_vanish_leave_nothing_behind(gate: Gate, gateway: str) -> N
         assert time.monotonic() - began < 60
         eventually(lambda: _counts(server) == before, f"{_counts(server)} is not {before}")
         assert before["exchanges"] == before["connections"] == before["open"] == 0
-        assert threading.active_count() < 8 + 5
+        assert threading.active_count() <= threads + 8 + 1  # the loop's own
         assert server.record.failed == []
         assert server.ask(get("/hello")).body == b"hello"
 
