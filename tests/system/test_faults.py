@@ -81,7 +81,7 @@ class _Tricklers:
 def test_slow_clients_stop_nobody_and_are_gone_after_the_header_timeout(
     gate: Gate, gateway: str
 ) -> None:
-    with serving(header_timeout=2.0, **{gateway: getattr(gate, gateway)}) as server:  # type: ignore[arg-type]
+    with serving(header_timeout=2.0, **{gateway: getattr(gate, gateway)}) as server:
         slow = _Tricklers(server.address, SLOW_CLIENTS)
         latencies = []
         while server.statistics()["connections"] > 1 and time.monotonic() - slow.began < 10:
