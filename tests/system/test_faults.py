@@ -101,6 +101,22 @@ def test_slow_clients_stop_nobody_and_are_gone_after_the_header_timeout(
         assert {status for _, status, _ in server.record.refused} == {408}
 
 
+def test_slow_bodies_take_no_thread(gate: Gate) -> None:
+    with serving(wsgi=gate.wsgi, threads=2, header_timeout=0.4) as server:
+        request = get("/echo", "Content-Length: 1000", method="POST") + b"x" * 500
+        clients = [server.connect() for _ in range(50)]
+        for client in clients:
+            client.send(request)
+        eventually(lambda: server.statistics()["connections"] == 50)
+        until = time.monotonic() + 0.5  # several ticks
+        while time.monotonic() < until:
+            assert server.ask(get("/hello")).body == b"hello"
+            assert server.statistics()["threads"].busy == 0
+        for client in clients:
+            assert client.ask(b"y" * 500).body == b"x" * 500 + b"y" * 500
+            client.close()
+
+
 #: What a vanishing client has sent before it is gone.
 MOMENTS = {
     "before": b"",
