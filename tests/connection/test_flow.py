@@ -91,6 +91,46 @@ def test_an_application_waits_for_a_reader_that_stops(gate: Gate, gateway: str) 
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_pipeline_waits_for_a_reader_that_stops(gate: Gate, gateway: str) -> None:
+    """Each answer is small enough to be written at once; a hundred of them are not."""
+    with serving(**{gateway: getattr(gate, gateway)}) as server:
+        with server.connect(65536) as client:
+            client.send(get(f"/one/{2 * MIB}") * 100)
+            settled = _settle(lambda: server.statistics()["requests"])
+            assert 0 < settled < 10
+            for _ in range(50):
+                assert len(client.response().body) == 2 * MIB
+            if gateway == "wsgi":  # through ASGI the end of the requests is a disconnect
+                client.half_close()
+            stopped = server.stopping(10)
+            for _ in range(50):
+                assert len(client.response().body) == 2 * MIB
+            assert client.at_end()
+            stopped.result(10)
+            assert server.statistics()["requests"] == 100
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_pipeline_of_quick_requests_is_held_back_too(gate: Gate, gateway: str) -> None:
+    with serving(**{gateway: getattr(gate, gateway)}) as server, server.connect(4096) as client:
+        client.sock.settimeout(0.5)
+        request, sent = get("/hello") * 100, 0
+        with pytest.raises(TimeoutError):
+            while sent < 64 * MIB:
+                sent += client.sock.send(request)
+        assert sent < 32 * MIB  # the kernel's buffers, mostly
+        connection = server.run(lambda: next(iter(server.server._context.connections)))
+        held = server.run(
+            lambda: (
+                len(connection._queue),  # type: ignore[attr-defined]
+                connection._transport.get_write_buffer_size(),  # type: ignore[attr-defined]
+            )
+        )
+        assert held[0] < 10_000
+        assert held[1] < MIB
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_upload_waits_for_an_application_that_does_not_read(gate: Gate, gateway: str) -> None:
     with serving(**{gateway: getattr(gate, gateway)}) as server, server.connect() as client:
         client.send(get("/first", f"Content-Length: {32 * MIB}", method="POST") + b"x" * 70_000)

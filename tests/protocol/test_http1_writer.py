@@ -6,7 +6,6 @@ import http.client
 import io
 from typing import Any
 
-import h11
 import httptools
 import pytest
 from hypothesis import given, settings
@@ -296,26 +295,12 @@ def test_other_parsers_read_back_what_was_written(
     reader.begin()
     assert (reader.status, reader.read()) == (status, body)
 
-    peer = h11.Connection(h11.CLIENT)
-    peer.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
-    peer.send(h11.EndOfMessage())
-    peer.receive_data(response)
-    peer.receive_data(b"")
-    start = peer.next_event()
-    assert isinstance(start, h11.Response)
-    assert start.status_code == status
-    told = [(bytes(name), bytes(value)) for name, value in start.headers]
-    assert [field for field in told if field[0] not in _OWN] == given_fields
-    data = b""
-    while isinstance(event := peer.next_event(), h11.Data):
-        data += bytes(event.data)
-    assert isinstance(event, h11.EndOfMessage)
-    assert data == body
-
     if method != "HEAD":
         collector = _Collector()
         parser = httptools.HttpResponseParser(collector)
         parser.feed_data(response)
         assert (parser.get_status_code(), collector.body) == (status, body)
+        told = [(name.lower(), value) for name, value in collector.headers]
+        assert [field for field in told if field[0] not in _OWN] == given_fields
         if made.keep_alive:
             assert collector.complete

@@ -168,16 +168,19 @@ class HttpConnection(asyncio.Protocol):
             # Cut off before its turn: nobody has seen it, and those before it are answered.
             self._queue.pop()
             self._receiving = None
-        if self._receiving is not None or self._current is None or self._lingering:
+        if self._receiving is not None or self._lingering:
             return False
-        self._current.half_close()
-        return True
+        if self._current is not None:
+            self._current.half_close()
+        return self._current is not None or bool(self._queue)
 
     def pause_writing(self) -> None:  # noqa: D102
         self._flow.pause()
 
     def resume_writing(self) -> None:  # noqa: D102
         self._flow.resume()
+        if self._queue:
+            self._next()
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         if self._lingering:
@@ -313,12 +316,16 @@ class HttpConnection(asyncio.Protocol):
     # Answering them in order.
 
     def _next(self) -> None:
-        """Start on the next request that waits; a loop, so that a pipeline cannot nest."""
+        """Start on the next request that waits; a loop, so that a pipeline cannot nest.
+
+        Not before the peer has taken the answers so far: it could ask for any amount of them.
+        """
         if self._dispatching:
             return
         context = self._context
         self._dispatching = True
-        while self._current is None and self._queue and not self._lingering:
+        flow = self._flow
+        while self._current is None and self._queue and flow.writable and not self._lingering:
             item = self._queue.popleft()
             if isinstance(item, PeerError):
                 self._refuse(item)
@@ -543,7 +550,7 @@ class HttpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """See :class:`twogate.connection.context.Connection`."""
-        if self._current is None:
+        if self._current is None and not self._queue:
             if not self._reader.mid_head:
                 self._transport.close()
         else:
