@@ -114,7 +114,7 @@ def test_django_is_served_without_it_and_not_a_word_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if not settings.configured:
-        settings.configure()
+        settings.configure(SECRET_KEY="x", USE_I18N=True, LANGUAGE_CODE="en")
     live(ASGIHandler())
     assert records(caplog, logging.INFO) == []
     assert "ASGI/HTTP connections, not lifespan" in records(caplog, logging.DEBUG)[0]

@@ -180,18 +180,18 @@ class WorkerThreads:
 
         Blocks: call it when the loop has nothing left to do.
         """
-        self._closed = True
         with self._lock:
-            workers, self._parked = self._parked, []
-        for worker in workers:
+            self._closed = True  # from here on no thread starts: each gets one None
+            workers, parked, self._parked = list(self._workers), self._parked, []
+        for worker in parked:
             worker.gate.release()
-        for _ in self._workers:
+        for _ in workers:
             self._jobs.put(None)
         deadline = time.monotonic() + timeout
-        for worker in self._workers:
+        for worker in workers:
             if worker.thread is not None:
                 worker.thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(w.thread is not None and w.thread.is_alive() for w in self._workers)
+        return not any(w.thread is not None and w.thread.is_alive() for w in workers)
 
     # The controller.
 
@@ -204,7 +204,7 @@ class WorkerThreads:
 
     def _tick(self) -> None:
         awake = len(self._workers) - len(self._parked) - self._surplus
-        if self._jobs.empty() and awake <= 1:
+        if self._closed or (self._jobs.empty() and awake <= 1):
             self._ticking = False
             # After the line above: what is posted from now on wakes the loop itself.
             self._deliver()
@@ -241,25 +241,27 @@ class WorkerThreads:
     def _wake(self, count: int) -> None:
         """Let ``count`` more threads take jobs: those about to park, then parked, then new."""
         with self._lock:
+            if self._closed:
+                return
             kept = min(count, self._surplus)
             self._surplus -= kept
             count -= kept
-            gates = []
             while count > 0 and self._parked:
-                gates.append(self._parked.pop().gate)
+                self._parked.pop().gate.release()
                 count -= 1
-        for gate in gates:
-            gate.release()
-        for _ in range(min(count, self._limit - len(self._workers))):
-            worker = _Worker()
-            self._workers.append(worker)
-            worker.thread = threading.Thread(
-                target=self._work,
-                args=(worker,),
-                name=f"thread-{len(self._workers)}",
-                daemon=True,
-            )
-            worker.thread.start()
+            for _ in range(min(count, self._limit - len(self._workers))):
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        worker = _Worker()
+        worker.thread = threading.Thread(
+            target=self._work,
+            args=(worker,),
+            name=f"thread-{len(self._workers) + 1}",
+            daemon=True,
+        )
+        worker.thread.start()
+        self._workers.append(worker)
 
     # On the worker threads.
 
