@@ -7,6 +7,7 @@ import functools
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,15 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
+def run(pool: WorkerThreads, function: Callable[[Any], object], argument: object) -> None:
+    """Submit a job that does not care which thread runs it."""
+
+    def job(value: object, name: str) -> None:
+        function(value)
+
+    pool.submit(job, argument)
+
+
 class Pool:
     """Threads, closed in the end; each must have ended by then."""
 
@@ -49,7 +59,7 @@ async def test_jobs_run_on_threads_in_order_of_their_submission() -> None:
     seen: list[tuple[int, str]] = []
     async with Pool(1) as pool:
         for number in range(100):
-            pool.submit(lambda n: seen.append((n, threading.current_thread().name)), number)
+            run(pool, lambda n: seen.append((n, threading.current_thread().name)), number)
         await until(lambda: len(seen) == 100)
     assert [number for number, _ in seen] == list(range(100))
     assert {name for _, name in seen} == {"thread-1"}
@@ -69,7 +79,7 @@ async def test_there_are_never_more_threads_than_the_limit() -> None:
 
     async with Pool(3) as pool:
         for number in range(60):
-            pool.submit(job, number)
+            run(pool, job, number)
         await until(lambda: pool.statistics().done == 60)
         assert pool.statistics().started <= 3
     assert most == 3
@@ -88,7 +98,7 @@ async def test_jobs_that_wait_run_all_at_once_without_tuning() -> None:
 
     async with Pool(64) as pool:
         for number in range(count):
-            pool.submit(job, number)
+            run(pool, job, number)
         await until(lambda: len(met) == count)
 
 
@@ -103,10 +113,10 @@ async def test_a_long_computation_does_not_starve_the_others() -> None:
             sum(range(1000))
 
     async with Pool(4) as pool:
-        pool.submit(compute, None)
+        run(pool, compute, None)
         await until(lambda: pool.statistics().busy)
         for number in range(5):
-            pool.submit(done.append, number)
+            run(pool, done.append, number)
         try:
             await until(lambda: len(done) == 5)
         finally:
@@ -122,13 +132,13 @@ async def test_threads_park_when_idle_and_one_stays_awake() -> None:
 
     async with Pool(6) as pool:
         for _ in range(6):
-            pool.submit(meet, None)
+            run(pool, meet, None)
         await until(lambda: pool.statistics().done == 6)
         await until(lambda: pool.statistics().awake == 1)
         assert pool.statistics().started == 6
         # And they come back, without new ones.
         for _ in range(6):
-            pool.submit(meet, None)
+            run(pool, meet, None)
         await until(lambda: pool.statistics().done == 12)
         assert pool.statistics().started == 6
 
@@ -145,7 +155,7 @@ async def test_statistics_tell_the_state() -> None:
         assert (idle.limit, idle.started, idle.awake, idle.busy) == (1, 0, 0, 0)
         assert (idle.queue, idle.done, idle.wait) == (0, 0, 0.0)
         for _ in range(3):
-            pool.submit(wait_for_it, None)
+            run(pool, wait_for_it, None)
         await until(lambda: pool.statistics().queue == 2)
         busy = pool.statistics()
         assert (busy.started, busy.awake, busy.busy, busy.done) == (1, 1, 1, 0)
@@ -172,7 +182,7 @@ async def test_posts_run_on_the_loop_in_order_and_one_that_fails_loses_no_other(
             (pool.post_last if number % 7 == 0 else pool.post)(note, number)
 
     async with Pool(2) as pool:
-        pool.submit(job, None)
+        run(pool, job, None)
         await until(lambda: len(seen) == 100)
     assert [number for number, _ in seen] == list(range(100))
     assert {ident for _, ident in seen} == {threading.get_ident()}
@@ -193,7 +203,7 @@ async def test_the_last_words_of_a_job_do_not_wait_for_its_end() -> None:
         async with Pool(1) as pool:
             heard.clear()
             go_on.clear()
-            pool.submit(job, pause)
+            run(pool, job, pause)
             await until(lambda: heard)
             go_on.set()
 
@@ -203,7 +213,7 @@ async def test_close_finishes_what_is_queued() -> None:
     done: list[int] = []
     pool = WorkerThreads(asyncio.get_running_loop(), 2)
     for number in range(50):
-        pool.submit(done.append, number)
+        run(pool, done.append, number)
     await until(lambda: pool.statistics().started)
     assert await asyncio.to_thread(pool.close, 10.0) is True
     assert sorted(done) == list(range(50))
@@ -217,7 +227,7 @@ async def test_close_is_bounded() -> None:
         go_on.wait(20)
 
     pool = WorkerThreads(asyncio.get_running_loop(), 2)
-    pool.submit(wait_for_it, None)
+    run(pool, wait_for_it, None)
     await until(lambda: pool.statistics().busy)
     assert pool.close(0.05) is False
     go_on.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import socket
 import sys
 import threading
 import time
@@ -180,8 +181,6 @@ def test_headers_become_variables() -> None:
 def test_behind_a_unix_socket_name_and_port_are_not_empty(
     tmp_path: Path, host: str, name: str, port: str
 ) -> None:
-    import socket
-
     path = str(tmp_path / "s")
     with serve(wsgi=echo_environ("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR"), unix=path):
         with socket.socket(socket.AF_UNIX) as client:
@@ -372,9 +371,7 @@ def test_exc_info_is_raised_again_once_the_head_is_out() -> None:
         assert isinstance(served.observer.the_failure(), KeyError)
 
 
-@pytest.mark.parametrize(
-    "status", ["200 OK", "404 Nope", "299 A very own reason", "204 No Content"]
-)
+@pytest.mark.parametrize("status", ["200 OK", "404 Nope", "299 A reason", "204 No Content"])
 def test_the_status_goes_out_as_it_is(status: str) -> None:
     reply = ask(answer([], status=status))
     assert f"{reply.status} {reply.reason}" == status
@@ -552,10 +549,11 @@ def test_the_response_does_not_wait_for_close() -> None:
         def close(self) -> None:
             assert go_on.wait(10)
 
-    for pieces in ((b"a",), (b"a", b"b")):
+    for headers in ([("Content-Length", "2")], TEXT):
         go_on.clear()
-        with serve(wsgi=answer(Busy(*pieces))) as served:
-            assert served.request().body == b"".join(pieces)
+        with serve(wsgi=answer(Busy(b"ab"), headers)) as served:
+            for _ in range(2):
+                assert served.request().body == b"ab"
             go_on.set()
             served.settles()
             assert served.observer.failures == []
@@ -669,26 +667,28 @@ def test_what_is_no_plain_file_is_read(large: Path, tmp_path: Path) -> None:
             return self.left.pop(0) if self.left else b""
 
     assert ask(wrapping(lambda: io.BytesIO(b"bytes"))).body == b"bytes"
-    assert ask(wrapping(lambda: gzip.open(zipped))).body == LARGE
+    assert ask(wrapping(lambda: gzip.GzipFile(zipped))).body == LARGE
     assert ask(wrapping(Upper)).body == LARGE.upper()
     assert ask(wrapping(OnlyRead)).body == b"ab"
 
 
-def test_a_client_that_leaves_during_a_file_leaves_nothing(large: Path) -> None:
-    import os
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
+
+def test_a_client_that_leaves_during_a_file_leaves_nothing(large: Path) -> None:
     with large.open("ab") as file:
         for _ in range(40):
             file.write(LARGE)
     with serve(wsgi=wrapping(lambda: large.open("rb"))) as served:
-        descriptors = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         for _ in range(5):
             with served.client() as client:
                 client.send(head_of())
                 client.read_until(b"\r\n\r\n")
                 client.reset()
         served.settles()
-        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+        wait_for(lambda: descriptors() <= before)
 
 
 # Applications that break the rules: one record that names the rule, a 500 or a visible cut, and the
@@ -878,6 +878,6 @@ def test_wsgiref_finds_nothing_wrong(
 ) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        reply = ask(validator(application), **request_)
+        reply = ask(validator(application), **request_)  # type: ignore[arg-type]
     assert (reply.status in (200, 204), reply.body) == (True, expected)
     assert [str(warning.message) for warning in caught] == []
