@@ -61,11 +61,15 @@ def test_stopping_answers_all_of_a_pipeline(server: Serving, gate: Gate) -> None
 
 
 def test_a_request_that_has_begun_is_answered_and_told_to_close(server: Serving) -> None:
-    with server.connect() as client:
+    def begun() -> int:
+        connections = server.server._context.connections
+        return sum(found._reader.mid_head for found in connections)  # type: ignore[attr-defined]
+
+    with server.connect() as client, server.connect() as idle:
         client.send(b"GET /hello HTTP/1.1\r\n")
-        eventually(lambda: server.statistics()["connections"] == 1)
+        eventually(lambda: server.run(begun) == 1)
         stopped = server.stopping(10)
-        time.sleep(0.4)
+        assert idle.at_end()
         response = client.ask(b"Host: a\r\n\r\n")
         assert response.body == b"hello"
         assert response.headers["connection"] == "close"
