@@ -31,6 +31,8 @@ Job: TypeAlias = tuple[Callable[[Any, str], None], Any, float]
 
 #: Seconds between two looks of the controller. A short database query's wait is about as long.
 TICK = 0.002
+#: The same while one thread keeps the interpreter busy and nothing has to change.
+CALM_TICK = 0.01
 #: Share of one core below which waiting work means that threads are blocked, not busy.
 IDLE_BELOW = 0.9
 #: Share of one core above which awake threads only get in each other's way.
@@ -100,6 +102,9 @@ class WorkerThreads:
         self._wait = 0.0
         self._closed = False
         self._pending: list[Job] = []
+        #: Held by the loop while it gathers jobs; threads wait for it between two jobs.
+        self._turn = threading.Lock()
+        self._in_turn = False
         self._outbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._posted = False
         # The controller's memory.
@@ -113,17 +118,23 @@ class WorkerThreads:
     def submit(self, function: Callable[[Any, str], None], argument: Any) -> None:
         """Run ``function(argument, name of the thread)`` on a thread; it must not raise.
 
-        Jobs submitted in one turn of the loop are handed over together at its end. A thread that
-        woke for the first would fight the loop for the interpreter while it reads the others.
+        Jobs submitted in one turn of the loop are handed over together at its end, and until then
+        no thread begins another: it would fight the loop for the interpreter at every socket.
         """
         if not self._pending:
             self._loop.call_soon(self._hand_over)
+            self._in_turn = self._turn.acquire(blocking=False)
         self._pending.append((function, argument, time.perf_counter()))
 
     def _hand_over(self) -> None:
         pending, self._pending = self._pending, []
         for job in pending:
             self._jobs.put(job)
+        if self._in_turn:
+            self._in_turn = False
+            self._turn.release()
+        if self._outbox:
+            self._deliver()
         if not self._ticking:
             self._start_ticking()
 
@@ -209,10 +220,10 @@ class WorkerThreads:
             # After the line above: what is posted from now on wakes the loop itself.
             self._deliver()
             return
-        self._loop.call_later(TICK, self._tick)
         if self._outbox:
             self._deliver()
         cpu = self._measure()
+        self._loop.call_later(TICK if cpu < IDLE_BELOW or awake > 1 else CALM_TICK, self._tick)
         taken = sum(worker.done + worker.busy for worker in self._workers)
         moved, self._taken = taken != self._taken, taken
         if self._jobs.empty():
@@ -284,6 +295,9 @@ class WorkerThreads:
             del function, argument, job
             worker.busy = False
             worker.done += 1
+            if self._in_turn:
+                with self._turn:
+                    pass
             if self._outbox and self._jobs.empty():
                 self._wake_loop()
             if self._surplus:
