@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twogate.errors import ApplicationError, PeerError
-from twogate.protocol.http1_writer import Headers, Payload, ResponseEncoder, reason_phrase
+from twogate.protocol.http1_writer import (
+    Headers,
+    Line,
+    Payload,
+    ResponseEncoder,
+    reason_phrase,
+)
 
 if TYPE_CHECKING:
     from twogate.protocol.events import RequestHead
@@ -257,6 +263,24 @@ class Exchange:
         :raises ApplicationError: the body does not fit its ``Content-Length``, or is out of turn.
         """
         return self.encoder.encode(data, end, self._carrier.default_headers)
+
+    def start_lines(self, status: int, reason: bytes, lines: Iterable[Line]) -> None:
+        """Like :meth:`start_response`, with headers that
+        :func:`~twogate.protocol.http1_writer.make_line` has checked. Any one thread."""
+        if self.debug:
+            lines = [*lines, b"Server-Timing: " + self._server_timing()]
+        self.encoder.start_lines(status, reason, lines)
+
+    def conclude(self, data: bytes) -> None:
+        """Send the last piece of a response whose length it fits."""
+        if self.disconnected:
+            return
+        try:
+            payload = self.encoder.encode(data, True, self._carrier.default_headers)
+        except ApplicationError:  # pragma: no cover - the gateway has checked the length
+            self.fail()
+        else:
+            self._carrier.write(self, payload, True)
 
     def write(self, payload: Payload, end: bool) -> None:
         """Send what :meth:`encode` made; dropped when the client is gone."""

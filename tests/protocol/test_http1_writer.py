@@ -154,9 +154,8 @@ def test_bad_headers_are_refused_and_a_500_can_follow(headers: Any) -> None:
 @pytest.mark.parametrize("reason", [b"OK\r\nX: y", b"OK\n", b"\0"])
 def test_a_bad_reason_is_refused(reason: bytes) -> None:
     made = encoder()
-    made.start(200, reason, [])
     with pytest.raises(ApplicationError, match="reason"):
-        made.encode(b"", True, DEFAULTS)
+        made.start(200, reason, [])
 
 
 @pytest.mark.parametrize("status", [0, 100, 101, 199, 1000, -1])

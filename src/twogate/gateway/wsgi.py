@@ -21,6 +21,7 @@ from twogate.errors import ApplicationError, ClientDisconnected
 from twogate.exchange import HIGH_WATER, Exchange
 from twogate.gateway.failures import report_failure
 from twogate.protocol.headers import BoundedMemo
+from twogate.protocol.http1_writer import Line, LineMemo, make_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,15 +64,6 @@ def _split_status(status: str) -> tuple[int, bytes]:
 _statuses: BoundedMemo[str, tuple[int, bytes]] = BoundedMemo(_split_status, 128)
 
 
-def _encode_name(name: str) -> bytes:
-    if not isinstance(name, str):
-        raise ApplicationError(f"The header name {name!r} must be a str (PEP 3333).")
-    return _latin1(name, "header name")
-
-
-_names: BoundedMemo[str, bytes] = BoundedMemo(_encode_name)
-
-
 def _latin1(text: str, what: str) -> bytes:
     try:
         return text.encode("latin-1")
@@ -79,6 +71,24 @@ def _latin1(text: str, what: str) -> bytes:
         raise ApplicationError(
             f"The {what} {text!r} must be a str of latin-1 characters (PEP 3333, Unicode Issues)."
         ) from None
+
+
+def _make_line(field: Any) -> Line:
+    """Check a header of PEP 3333 and write its line."""
+    try:
+        name, value = field
+    except (TypeError, ValueError):
+        raise ApplicationError(
+            f"The header {field!r} must be a (name, value) tuple (PEP 3333)."
+        ) from None
+    if not isinstance(value, str):
+        raise ApplicationError(f"The value of the header {name} must be a str (PEP 3333).")
+    if not isinstance(name, str):
+        raise ApplicationError(f"The header name {name!r} must be a str (PEP 3333).")
+    return make_line((_latin1(name, "header name"), _latin1(value, f"value of the header {name}")))
+
+
+_lines: LineMemo[str] = LineMemo(_make_line)
 
 
 _NOT_STARTED = "start_response was not called before the body (PEP 3333, Specification Details)."
@@ -215,18 +225,23 @@ class WsgiGateway:
         """
         body = exchange.body
         if body.complete or exchange.head.expects_continue:
-            self._threads.submit(self._run, exchange)
+            self._submit(exchange)
         else:
-            body.when_ready(lambda: self._threads.submit(self._run, exchange), gather=True)
+            body.when_ready(lambda: self._submit(exchange), gather=True)
 
-    def _run(self, exchange: Exchange, thread: str) -> None:
+    def _submit(self, exchange: Exchange) -> None:
+        # What needs no thread is done here, where it is done for many requests in a row.
+        environ = self._environ(exchange)
+        self._threads.submit(self._run, _Call(exchange, environ, self._threads, self._observer))
+
+    def _run(self, call: _Call, thread: str) -> None:
+        exchange = call.exchange
         if exchange.disconnected:
             return  # nobody waits for the answer any more
         exchange.started_at = time.perf_counter()
         exchange.served_by = thread
-        call = _Call(exchange, self._threads, self._observer)
         try:
-            call.run(self._application, self._environ(exchange))
+            call.run(self._application)
         except BaseException as error:
             # SystemExit from a view must not take the thread with it.
             report_failure(self._observer, exchange, error)
@@ -291,18 +306,35 @@ def _named_by(exchange: Exchange) -> tuple[str, str]:
 class _Call:
     """One call of the application: ``start_response``, ``write`` and what is returned."""
 
-    __slots__ = ("_exchange", "_observer", "_started", "_threads", "_unconfirmed")
+    __slots__ = (
+        "_ended",
+        "_environ",
+        "_observer",
+        "_started",
+        "_threads",
+        "_unconfirmed",
+        "exchange",
+    )
 
-    def __init__(self, exchange: Exchange, threads: WorkerThreads, observer: Observer) -> None:
-        self._exchange = exchange
+    def __init__(
+        self,
+        exchange: Exchange,
+        environ: dict[str, Any],
+        threads: WorkerThreads,
+        observer: Observer,
+    ) -> None:
+        self.exchange = exchange
+        self._environ = environ
         self._threads = threads
         self._observer = observer
         self._started = False
+        #: The last piece has been posted.
+        self._ended = False
         #: Bytes posted since the client was last seen to keep up.
         self._unconfirmed = 0
 
-    def run(self, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> None:
-        result = application(environ, self.start_response)
+    def run(self, application: Callable[..., Iterable[bytes]]) -> None:
+        result = application(self._environ, self.start_response)
         try:
             if isinstance(result, FileWrapper) and self._send_file(result):
                 return
@@ -317,7 +349,7 @@ class _Call:
         try:
             close()
         except BaseException as error:
-            report_failure(self._observer, self._exchange, error)
+            report_failure(self._observer, self.exchange, error)
 
     def start_response(
         self,
@@ -326,10 +358,10 @@ class _Call:
         exc_info: ExcInfo | None = None,
     ) -> Callable[[bytes], None]:
         """PEP 3333, "The start_response() Callable"."""
-        encoder = self._exchange.encoder
+        encoder = self.exchange.encoder
         if exc_info is not None:
             try:
-                if encoder.head_sent:
+                if self._ended or encoder.head_sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # the traceback holds this frame, which would hold it
@@ -341,24 +373,29 @@ class _Call:
         if not isinstance(status, str):
             raise ApplicationError(f"The status {status!r} must be a str (PEP 3333).")
         code, reason = _statuses[status]
-        names = _names
+        if not isinstance(headers, list | tuple):
+            raise ApplicationError(
+                f"The headers must be a list, not {type(headers).__name__}"
+                " (PEP 3333, The start_response() Callable)."
+            )
+        known = _lines
         try:
-            fields = [(names[name], value.encode("latin-1")) for name, value in headers]
-        except (AttributeError, TypeError, ValueError):
-            fields = _encode_fields(headers)
-        self._exchange.start_response(code, fields, reason)
+            lines = [known[field] for field in headers]
+        except TypeError:  # a field that is no tuple
+            lines = [_make_line(field) for field in headers]
+        self.exchange.start_lines(code, reason, lines)
         self._started = True
         return self._write
 
     def _write(self, data: bytes) -> None:
         """PEP 3333, "The write() Callable"."""
-        if self._exchange.disconnected:
+        if self.exchange.disconnected:
             raise ClientDisconnected("The client went away.")
         self._send_piece(data)
 
     def _send(self, result: Iterable[bytes]) -> None:
         """Send each piece as it comes; the last one ends the response where it is known to."""
-        exchange, encoder = self._exchange, self._exchange.encoder
+        exchange = self.exchange
         single = isinstance(result, list | tuple) and len(result) == 1
         for data in _iterate(result):
             if exchange.disconnected:
@@ -368,7 +405,7 @@ class _Call:
                 self._send_piece(data, end=single)
             elif type(data) is not bytes:
                 _check_piece(data)
-        if not encoder.finished:
+        if not self._ended:
             if not self._started:
                 raise ApplicationError(_NOT_STARTED)
             self._post(b"", True)
@@ -378,18 +415,24 @@ class _Call:
             _check_piece(data)
         if not self._started:
             raise ApplicationError(_NOT_STARTED)
-        if self._exchange.encoder.finished:
+        if self._ended:
             raise ApplicationError(
                 "The body is longer than its Content-Length"
                 " (PEP 3333, Handling the Content-Length Header)."
             )
         # A length that is reached ends the response: it goes out whole, before close() runs.
-        self._post(data, end or self._exchange.encoder.length_left == len(data))
+        left = self.exchange.encoder.length_left
+        if left == len(data) or (end and left is None):
+            self._ended = True
+            self._threads.post_last(self.exchange.conclude, data)
+        else:
+            self._post(data, end)
 
     def _post(self, data: bytes, end: bool) -> None:
-        exchange, threads = self._exchange, self._threads
+        exchange, threads = self.exchange, self._threads
         payload = exchange.encode(data, end)
         if end:
+            self._ended = True
             threads.post_last(exchange.write, payload, end)
             return
         threads.post(exchange.write, payload, end)
@@ -409,7 +452,7 @@ class _Call:
         file = wrapper.regular_file()
         if not self._started:
             raise ApplicationError(_NOT_STARTED)
-        encoder = self._exchange.encoder
+        encoder = self.exchange.encoder
         if file is None or encoder.head_sent or encoder.status in (204, 304):
             return False
         offset = file.tell()
@@ -421,33 +464,11 @@ class _Call:
         declared = encoder.length_left
         if count < _SENDFILE_FROM or declared is None or declared > count:
             return False
-        exchange = self._exchange
+        exchange = self.exchange
         self._threads.post(exchange.write, exchange.encode(b"", False), False)
         encoder.sent_elsewhere(declared)
         self._threads.post(exchange.send_file, os.dup(file.fileno()), offset, declared)
         return True
-
-
-def _encode_fields(headers: Any) -> list[tuple[bytes, bytes]]:
-    if not isinstance(headers, list | tuple):
-        raise ApplicationError(
-            f"The headers must be a list, not {type(headers).__name__}"
-            " (PEP 3333, The start_response() Callable)."
-        )
-    return [_encode_field(field) for field in headers]
-
-
-def _encode_field(field: Any) -> tuple[bytes, bytes]:
-    """The slow way, which finds out what is wrong."""
-    try:
-        name, value = field
-    except (TypeError, ValueError):
-        raise ApplicationError(
-            f"The header {field!r} must be a (name, value) tuple (PEP 3333)."
-        ) from None
-    if not isinstance(value, str):
-        raise ApplicationError(f"The value of the header {name} must be a str (PEP 3333).")
-    return _encode_name(name), _latin1(value, f"value of the header {name}")
 
 
 def _iterate(result: Any) -> Iterator[bytes]:

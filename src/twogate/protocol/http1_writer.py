@@ -6,15 +6,27 @@ keeps the application to it, and says afterwards whether the connection may be k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from http import HTTPStatus
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from twogate.errors import ApplicationError
 from twogate.protocol.events import RequestHead
 from twogate.protocol.headers import FORBIDDEN_IN_VALUE, TOKEN, BoundedMemo
 
-__all__ = ["CONTINUE", "Headers", "Payload", "ResponseEncoder", "reason_phrase"]
+__all__ = [
+    "CONTINUE",
+    "Headers",
+    "Line",
+    "LineMemo",
+    "Payload",
+    "ResponseEncoder",
+    "SpecialField",
+    "make_line",
+    "reason_phrase",
+]
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
@@ -26,32 +38,91 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Copying a body of this size next to its head costs less than a second system call.
 _JOIN_LIMIT = 65536
 
-_COLON = b": "
-# RFC 9110 §5.5: what may stand in a header value. Deleting it must leave our own line ends alone.
-_VISIBLE = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x7F) + b"\t"
+#: A longer line is not remembered, and a cookie is not: they will hardly come again.
+_MEMORABLE = 256
 
-_ORDINARY, _LENGTH, _HOP, _CONNECTION, _DATE, _SERVER = range(6)
+
+class _Role(Enum):
+    """What a header field means to the encoder, where it means anything."""
+
+    LENGTH = "length"
+    CONNECTION = "connection"
+    DEFAULT = "default"  # one that we send unless the application does
+    HOP = "hop"
+
+
 _ROLES = {
-    b"content-length": _LENGTH,
-    b"connection": _CONNECTION,
-    b"date": _DATE,
-    b"server": _SERVER,
+    b"content-length": _Role.LENGTH,
+    b"connection": _Role.CONNECTION,
+    b"date": _Role.DEFAULT,
+    b"server": _Role.DEFAULT,
     # RFC 9110 §7.6.1: these belong to the connection, which is ours.
-    b"keep-alive": _HOP,
-    b"proxy-connection": _HOP,
-    b"te": _HOP,
-    b"transfer-encoding": _HOP,
-    b"upgrade": _HOP,
+    b"keep-alive": _Role.HOP,
+    b"proxy-connection": _Role.HOP,
+    b"te": _Role.HOP,
+    b"transfer-encoding": _Role.HOP,
+    b"upgrade": _Role.HOP,
 }
 
 
-def _role_of(name: bytes) -> int:
+@dataclass(slots=True)
+class SpecialField:
+    """A field that the encoder must look at.
+
+    :ivar name: lower case.
+    """
+
+    role: _Role
+    name: bytes
+    value: bytes
+    line: bytes
+
+
+#: A header field, checked: its line without the line end, where that is all there is to it.
+Line: TypeAlias = bytes | SpecialField
+
+
+def make_line(field: tuple[bytes, bytes]) -> Line:
+    """Check a header field (name, value) and write its line.
+
+    :raises ApplicationError: it breaks RFC 9110 §5.
+    """
+    name, value = field
     if TOKEN.fullmatch(name) is None:
         raise ApplicationError(f"{name!r} is not a header name (RFC 9110 §5.1).")
-    return _ROLES.get(name.lower(), _ORDINARY)
+    if FORBIDDEN_IN_VALUE.search(value):
+        raise ApplicationError(
+            f"The value of the header {name.decode()} has a control character (RFC 9110 §5.5)."
+        )
+    line = b"%b: %b" % (name, value)
+    role = _ROLES.get(name.lower())
+    return line if role is None else SpecialField(role, name.lower(), value, line)
 
 
-_roles: BoundedMemo[bytes, int] = BoundedMemo(_role_of)
+_T = TypeVar("_T", str, bytes)
+
+
+class LineMemo(dict[tuple[_T, _T], Line]):
+    """Lines of fields seen before: an application sends the same few over and over.
+
+    :param make: makes the line of a field that was not seen.
+    """
+
+    def __init__(self, make: Callable[[Any], Line]) -> None:
+        super().__init__()
+        self._make: Callable[[Any], Line] = make
+
+    def __missing__(self, field: tuple[_T, _T]) -> Line:
+        line = self._make(field)
+        size = len(line) if isinstance(line, bytes) else len(line.line)
+        if size <= _MEMORABLE and len(field[0]) != len("Set-Cookie"):
+            if len(self) >= 1024:
+                self.clear()
+            self[field] = line
+        return line
+
+
+_lines: LineMemo[bytes] = LineMemo(make_line)
 
 
 def _phrase_of(status: int) -> bytes:
@@ -62,9 +133,15 @@ def _phrase_of(status: int) -> bytes:
 
 
 _phrases: BoundedMemo[int, bytes] = BoundedMemo(_phrase_of)
-_status_lines: BoundedMemo[tuple[int, bytes], bytes] = BoundedMemo(
-    lambda line: b"HTTP/1.1 %d %b" % line
-)
+
+
+def _make_status_line(status: tuple[int, bytes]) -> bytes:
+    if FORBIDDEN_IN_VALUE.search(status[1]):
+        raise ApplicationError("The reason phrase has a control character (RFC 9112 §4).")
+    return b"HTTP/1.1 %d %b" % status
+
+
+_status_lines: BoundedMemo[tuple[int, bytes], bytes] = BoundedMemo(_make_status_line)
 
 
 def reason_phrase(status: int) -> bytes:
@@ -80,13 +157,13 @@ class ResponseEncoder:
 
     __slots__ = (
         "_close_after",
-        "_dated",
         "_declared",
-        "_fields",
         "_framing",
-        "_reason",
+        "_lines",
+        "_own",
         "_remaining",
         "_request",
+        "_status_line",
         "bytes_sent",
         "finished",
         "head_sent",
@@ -117,33 +194,45 @@ class ResponseEncoder:
 
         :raises ApplicationError: when a header breaks the rules, or the head is already on its way.
         """
-        if self.head_sent:
-            raise ApplicationError("The response has already been started.")
-        fields: list[tuple[bytes, bytes]] = []
-        add = fields.append
-        self._declared = None
-        self._close_after = self._dated = False
-        roles = _roles
         try:
-            for field in headers:
-                name, value = field
-                role = roles[name]
-                if not role:
-                    add(field)
-                elif role >= _DATE:
-                    self._dated = True
-                    add(field)
-                elif role == _LENGTH:
-                    self._declared = _parse_length(value, self._declared)
-                elif role == _CONNECTION and b"close" in value.lower():
-                    self._close_after = True
+            lines = [
+                _lines[field if type(field) is tuple else tuple(field)]  # type: ignore[index]
+                for field in headers
+            ]
         except (TypeError, ValueError) as error:
             raise ApplicationError(f"Headers must be pairs of byte strings: {error}.") from None
+        self.start_lines(status, reason, lines)
+
+    def start_lines(self, status: int, reason: bytes, lines: Iterable[Line]) -> None:
+        """Like :meth:`start`, with what :func:`make_line` has made of the headers.
+
+        :raises ApplicationError: the head is already on its way.
+        """
+        if self.head_sent:
+            raise ApplicationError("The response has already been started.")
         if not 200 <= status <= 999:
             raise ApplicationError(f"{status!r} is not the status of a final response.")
+        self._lines = [_status_lines[status, reason]]
+        self._own: set[bytes] | None = None
+        self._declared = None
+        self._close_after = False
+        add = self._lines.append
+        for line in lines:
+            if type(line) is bytes:
+                add(line)
+            else:
+                self._heed(line)  # type: ignore[arg-type]
         self.status = status
-        self._reason = reason
-        self._fields = fields
+
+    def _heed(self, field: SpecialField) -> None:
+        """Take in a field that means something to us; most of these we write ourselves."""
+        if field.role is _Role.LENGTH:
+            self._declared = _parse_length(field.value, self._declared)
+        elif field.role is _Role.DEFAULT:
+            self._lines.append(field.line)
+            self._own = {*(self._own or ()), field.name}
+        elif field.role is _Role.CONNECTION and b"close" in field.value.lower():
+            self._close_after = True
 
     def encode(self, data: bytes, end: bool, defaults: Headers) -> Payload:
         """Encode a piece of the body, with the head before the first one.
@@ -209,30 +298,16 @@ class ResponseEncoder:
         )
 
     def _encode_head(self, size: int, end: bool, defaults: Headers) -> bytes:
-        lines = [_status_lines[self.status, self._reason]]
-        try:
-            lines += map(_COLON.join, self._fields)
-        except TypeError as error:
-            raise ApplicationError(f"Headers must be pairs of byte strings: {error}.") from None
-        if self._dated:
-            own = {name.lower() for name, _ in self._fields}
-            defaults = [field for field in defaults if field[0].lower() not in own]
-        lines += map(_COLON.join, defaults)
+        lines = self._lines
+        for field in defaults:
+            default = _lines[field]
+            if type(default) is bytes:
+                lines.append(default)
+            elif self._own is None or default.name not in self._own:  # type: ignore[union-attr]
+                lines.append(default.line)  # type: ignore[union-attr]
         lines += self._frame(size, end)
         lines.append(b"\r\n")
-        block = b"\r\n".join(lines)
-        if block.translate(None, _VISIBLE) != b"\r\n" * len(lines):
-            self._find_forbidden()
-        return block
-
-    def _find_forbidden(self) -> NoReturn:
-        for name, value in self._fields:
-            if FORBIDDEN_IN_VALUE.search(value):
-                raise ApplicationError(
-                    f"The value of the header {name.decode()} has a control character"
-                    " (RFC 9110 §5.5)."
-                )
-        raise ApplicationError("The reason phrase has a control character (RFC 9112 §4).")
+        return b"\r\n".join(lines)
 
     def _frame(self, size: int, end: bool) -> list[bytes]:
         """Choose the framing and return the header lines that announce it (RFC 9112 §6)."""
