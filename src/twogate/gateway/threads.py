@@ -1,10 +1,9 @@
 """Worker threads for blocking code: as many awake as keep the interpreter busy, and no more.
 
-More runnable threads than that only fight for the interpreter's lock. So a controller on the loop
-looks at the process's CPU time every 2 ms while work waits: the interpreter is idle and work waits
-→ wake or start threads, in proportion to what is missing; it is busy and more than one is awake →
-park some. A thread that finds nothing to do for 50 ms parks itself; one always stays awake.
-``docs/design/0004-threads.md`` has the measurements.
+More runnable threads than that only fight for the interpreter's lock. So every 2 ms while work
+waits, a :class:`~twogate.gateway.governor.Governor` says how many to wake or park. A thread that
+finds nothing to do for 50 ms parks itself; one always stays awake. ``docs/design/0004-threads.md``
+has the measurements.
 
 Worker threads never touch a transport: :meth:`WorkerThreads.post` hands calls to the loop, many in
 one wake-up. Methods belong to the loop's thread unless their docstring says otherwise.
@@ -22,6 +21,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from twogate.gateway.governor import Governor
+
 __all__ = ["ThreadStatistics", "WorkerThreads"]
 
 logger = logging.getLogger("twogate.threads")
@@ -33,15 +34,6 @@ Job: TypeAlias = tuple[Callable[[Any, str], None], Any, float]
 TICK = 0.002
 #: The same while one thread keeps the interpreter busy and nothing has to change.
 CALM_TICK = 0.01
-#: Share of one core below which waiting work means that threads are blocked, not busy.
-IDLE_BELOW = 0.9
-#: Share of one core above which awake threads only get in each other's way.
-BUSY_ABOVE = 1.0
-#: Weight of the newest measurement in the smoothed CPU share.
-SMOOTHING = 0.3
-#: Ticks without any job taken after which a thread is added however busy the CPU: one long
-#: computation must not hold up everybody behind it.
-STALL_TICKS = 10
 #: Seconds without work after which an awake thread parks itself.
 PARK_AFTER = 0.05
 
@@ -109,11 +101,10 @@ class WorkerThreads:
         self._posted = False
         # The controller's memory.
         self._ticking = False
-        self._cpu = 1.0
+        self._governor = Governor()
         self._cpu_time = 0.0
         self._wall_time = 0.0
         self._taken = 0
-        self._stalled = 0
 
     def submit(self, function: Callable[[Any, str], None], argument: Any) -> None:
         """Run ``function(argument, name of the thread)`` on a thread; it must not raise.
@@ -183,7 +174,7 @@ class WorkerThreads:
             queue=self._jobs.qsize(),
             wait=self._wait,
             done=sum(worker.done for worker in workers),
-            cpu=round(self._cpu, 3),
+            cpu=round(self._governor.share, 3),
         )
 
     def close(self, timeout: float) -> bool:
@@ -214,7 +205,7 @@ class WorkerThreads:
         self._loop.call_later(TICK, self._tick)
 
     def _tick(self) -> None:
-        awake = len(self._workers) - len(self._parked) - self._surplus
+        awake = max(1, len(self._workers) - len(self._parked) - self._surplus)
         if self._closed or (self._jobs.empty() and awake <= 1):
             self._ticking = False
             # After the line above: what is posted from now on wakes the loop itself.
@@ -222,32 +213,22 @@ class WorkerThreads:
             return
         if self._outbox:
             self._deliver()
-        cpu = self._measure()
-        self._loop.call_later(TICK if cpu < IDLE_BELOW or awake > 1 else CALM_TICK, self._tick)
+        share, elapsed = self._measure()
         taken = sum(worker.done + worker.busy for worker in self._workers)
-        moved, self._taken = taken != self._taken, taken
-        if self._jobs.empty():
-            self._stalled = 0
-        elif cpu < IDLE_BELOW:
-            self._wake(_missing(awake, cpu))
-        elif not moved:
-            self._stalled += 1
-            if self._stalled >= STALL_TICKS:
-                self._stalled = 0
-                self._wake(1)
-        else:
-            self._stalled = 0
-            if cpu > BUSY_ABOVE and awake > 1:
-                self._surplus += (awake - 1 + 3) // 4
+        moved, self._taken = taken - self._taken, taken
+        change = self._governor.decide(share, elapsed, awake, moved, not self._jobs.empty())
+        if change > 0:
+            self._wake(change)
+        elif change < 0:
+            self._surplus -= change
+        self._loop.call_later(CALM_TICK if self._governor.calm else TICK, self._tick)
 
-    def _measure(self) -> float:
+    def _measure(self) -> tuple[float, float]:
+        """The share of one core that the process has used since the last time, and the seconds."""
         cpu_time, wall_time = time.process_time(), time.perf_counter()
-        elapsed = wall_time - self._wall_time
-        if elapsed > 0:
-            share = (cpu_time - self._cpu_time) / elapsed
-            self._cpu += SMOOTHING * (share - self._cpu)
+        used, elapsed = cpu_time - self._cpu_time, wall_time - self._wall_time
         self._cpu_time, self._wall_time = cpu_time, wall_time
-        return self._cpu
+        return used / max(elapsed, 1e-6), elapsed
 
     def _wake(self, count: int) -> None:
         """Let ``count`` more threads take jobs: those about to park, then parked, then new."""
@@ -313,9 +294,3 @@ class WorkerThreads:
             self._parked.append(worker)
         worker.gate.acquire()
         return True
-
-
-def _missing(awake: int, cpu: float) -> int:
-    """How many more threads would fill the idle share, if each used as much as those awake."""
-    used = max(cpu, 0.05)
-    return max(1, min(2 * awake, round(awake * (IDLE_BELOW - used) / used)))
