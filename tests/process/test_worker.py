@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from .conftest import Load, Project, StartSite, wait_for
 
 
@@ -20,6 +22,20 @@ def test_term_lets_requests_finish(start: StartSite) -> None:
         site.signal(signal.SIGTERM)
         assert f"one {site.process.pid}".encode() in stream.read()
     assert site.ended() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
+def test_told_to_stop_while_it_loads_it_leaves_in_order(
+    project: Project, start: StartSite, number: int
+) -> None:
+    more = "\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    project.write("slow", more)
+    path = project.folder / "site.sock"
+    site = start(workers=0, bind=[f"unix:{path}"])
+    site.said("loading")
+    site.signal(number)
+    assert site.ended() == 0
+    assert not path.exists()
 
 
 def test_a_closed_terminal_ends_it(start: StartSite) -> None:

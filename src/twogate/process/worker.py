@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import twogate
 from twogate.errors import ProjectError, TwogateError
-from twogate.process.child import leave
+from twogate.process.child import leave, leave_when_told
 from twogate.process.sockets import describe
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def run(
         threading.Thread(
             target=orders.outlive_nobody, args=(channel,), name="twogate-supervisor", daemon=True
         ).start()
+    else:
+        leave_when_told()
     try:
         applications = _named(load)(config)
         server = (make_server or _server())(applications, config, observer(config))
@@ -217,7 +219,7 @@ class _Orders:
         self._future: asyncio.Future[float] | None = None
 
     def listen(self) -> asyncio.Future[float]:
-        """Obey from now on; before, signals do what they do by default.
+        """Obey from now on; before, SIGTERM and SIGQUIT make us leave: there is nothing to finish.
 
         :return: becomes the seconds that requests may go on.
         """
