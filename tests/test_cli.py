@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from twogate import __version__
 from twogate.cli import main
@@ -31,6 +33,13 @@ ASGI_HELLO = (
     "    assert scope['type'] == 'http'\n"
     "    await send({'type': 'http.response.start', 'status': 200})\n"
     "    await send({'type': 'http.response.body', 'body': b'hello'})\n"
+)
+LIVE = (
+    "async def app(scope, receive, send):\n"
+    "    assert scope['type'] == 'websocket'\n"
+    "    await send({'type': 'websocket.accept'})\n"
+    "    await send({'type': 'websocket.send', 'text': 'hello'})\n"
+    "    while (await receive())['type'] != 'websocket.disconnect': pass\n"
 )
 PROJECT = {
     "manage.py": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n",
@@ -338,6 +347,26 @@ def test_a_project_is_served_through_both_gateways(shell: Shell, workers: str) -
     lines = (shell.folder / "access.log").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("sync view mysite.urls.page")
+
+
+@pytest.mark.parametrize("grace", ["0", "5"])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_the_last_moment_is_in_the_access_log(shell: Shell, workers: str, grace: str) -> None:
+    shell.write({"live.py": LIVE})
+    arguments = ["--asgi", "live:app", "-w", workers, "--graceful-timeout", grace]
+    with contextlib.ExitStack() as stack:
+        with shell.serving(*arguments, "--access-logfile", "access.log") as served:
+            client = stack.enter_context(connect(served.url.replace("http", "ws") + "/live"))
+            assert client.recv(10) == "hello"
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(10)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1012
+    lines = (shell.folder / "access.log").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2
+    assert '"GET /live HTTP/1.1" websocket opened' in lines[0]
+    assert '"GET /live HTTP/1.1" websocket closed 1012 ' in lines[1]
+    assert served.process.returncode == 0
 
 
 def test_a_folder_and_settings_can_be_named(shell: Shell) -> None:
