@@ -61,6 +61,20 @@ def test_ctrl_c_works_while_the_loop_is_blocked(start: StartSite) -> None:
         assert site.ended() == 0
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_was_loaded_is_out_of_the_collectors_sight(
+    project: Project, start: StartSite, workers: int
+) -> None:
+    more = (
+        "\nimport gc\n"
+        "class Frozen:\n    def __str__(self): return str(gc.get_freeze_count())\n"
+        "VERSION = Frozen()\n"
+        "def load(config): return Applications(asgi=asgi)\n"
+    )
+    project.write("one", more)
+    assert int(start(workers=workers).version()) > 10_000
+
+
 def test_warnings_of_the_project_are_told_as_such(project: Project, start: StartSite) -> None:
     more = "\ndef load(config):\n    return Applications(asgi=asgi, notes=['warning: oh dear'])\n"
     project.write("one", more)
