@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from twogate import __version__
 from twogate.cli import main
@@ -31,6 +33,13 @@ ASGI_HELLO = (
     "    assert scope['type'] == 'http'\n"
     "    await send({'type': 'http.response.start', 'status': 200})\n"
     "    await send({'type': 'http.response.body', 'body': b'hello'})\n"
+)
+LIVE = (
+    "async def app(scope, receive, send):\n"
+    "    assert scope['type'] == 'websocket'\n"
+    "    await send({'type': 'websocket.accept'})\n"
+    "    await send({'type': 'websocket.send', 'text': 'hello'})\n"
+    "    while (await receive())['type'] != 'websocket.disconnect': pass\n"
 )
 PROJECT = {
     "manage.py": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n",
@@ -52,6 +61,8 @@ PROJECT = {
         "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n"
     ),
 }
+
+URL = r"http://127\.0\.0\.1:\d+"
 
 
 class Shell:
@@ -76,7 +87,7 @@ class Shell:
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def serving(self, *arguments: str) -> Iterator[Served]:
+    def serving(self, *arguments: str, waits: str = URL) -> Iterator[Served]:
         log = self.folder / "stderr.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
@@ -84,7 +95,7 @@ class Shell:
                 cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
         try:
-            yield Served(process, log)
+            yield Served(self, process, log, waits)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -95,12 +106,32 @@ class Shell:
 
 
 class Served:
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process, self._log = process, log
-        self.url = self.wait_for(r"http://127\.0\.0\.1:\d+")
+    """A server that runs.
 
-    def wait_for(self, pattern: str) -> str:
-        deadline = time.monotonic() + 30
+    :param waits: what it says when it has started.
+    """
+
+    def __init__(
+        self, shell: Shell, process: subprocess.Popen[bytes], log: Path, waits: str
+    ) -> None:
+        self._shell, self.process, self._log = shell, process, log
+        self.wait_for(waits)
+
+    @property
+    def url(self) -> str:
+        return self.wait_for(URL)
+
+    def save_until(self, files: dict[str, str], pattern: str) -> None:
+        """Save again while nothing happens: nobody says when the watcher has begun to look."""
+        for _ in range(10):
+            self._shell.write(files)
+            with contextlib.suppress(AssertionError):
+                self.wait_for(pattern, 3)
+                return
+        self.wait_for(pattern, 3)
+
+    def wait_for(self, pattern: str, patience: float = 30) -> str:
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             said = self._log.read_text(encoding="utf-8")
             if found := re.search(pattern, said):
@@ -247,7 +278,49 @@ def test_a_traceback_when_asked(shell: Shell) -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
+BROKEN_VIEWS = {
+    "SyntaxError": "def page(:\n",
+    "NameError": "from django.http import HttpResponse\npage = HttpRespons\n",
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN_VIEWS)
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_views_that_do_not_load(shell: Shell, fault: str, workers: str) -> None:
+    shell.write(PROJECT | {"mysite/views.py": BROKEN_VIEWS[fault]})
+    shell.write({"mysite/urls.py": "from mysite.views import page\n"})
+    done = shell("serve", "-b", "127.0.0.1:0", "-w", workers)
+    says(done, 1, "mysite/views.py, line ", fault)
+    assert done.stderr.count(fault) == 1
+
+
 # Serving.
+
+
+@pytest.mark.parametrize("fault", BROKEN_VIEWS)
+def test_a_reload_with_broken_views_keeps_the_old_workers(shell: Shell, fault: str) -> None:
+    shell.write(PROJECT)
+    with shell.serving("-w", "2") as served:
+        shell.write({"mysite/views.py": BROKEN_VIEWS[fault]})
+        shell.write({"mysite/urls.py": "from mysite.views import page\n"})
+        served.process.send_signal(signal.SIGHUP)
+        line = served.wait_for(r"the old workers go on serving: .*")
+        assert "mysite/views.py, line " in line
+        assert fault in line
+        assert served.get("/")[:2] == (200, "page")
+        shell.write({"mysite/urls.py": PROJECT["mysite/urls.py"].replace("'page'", "'mended'")})
+        served.process.send_signal(signal.SIGHUP)
+        served.wait_for(r"reloaded: 2 worker")
+        assert served.get("/")[:2] == (200, "mended")
+
+
+def test_with_reload_broken_views_wait_for_the_next_save(shell: Shell) -> None:
+    urls = PROJECT["mysite/urls.py"]
+    shell.write(PROJECT | {"mysite/urls.py": "urlpatterns = [\n"})
+    with shell.serving("--reload", waits=r"mysite/urls.py, line 1: SyntaxError") as served:
+        served.wait_for("waiting for a change")
+        served.save_until({"mysite/urls.py": urls}, r"http://127\.0\.0\.1:\d+")
+        assert served.get("/")[:2] == (200, "page")
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
@@ -274,6 +347,26 @@ def test_a_project_is_served_through_both_gateways(shell: Shell, workers: str) -
     lines = (shell.folder / "access.log").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("sync view mysite.urls.page")
+
+
+@pytest.mark.parametrize("grace", ["0", "5"])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_the_last_moment_is_in_the_access_log(shell: Shell, workers: str, grace: str) -> None:
+    shell.write({"live.py": LIVE})
+    arguments = ["--asgi", "live:app", "-w", workers, "--graceful-timeout", grace]
+    with contextlib.ExitStack() as stack:
+        with shell.serving(*arguments, "--access-logfile", "access.log") as served:
+            client = stack.enter_context(connect(served.url.replace("http", "ws") + "/live"))
+            assert client.recv(10) == "hello"
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(10)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1012
+    lines = (shell.folder / "access.log").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2
+    assert '"GET /live HTTP/1.1" websocket opened' in lines[0]
+    assert '"GET /live HTTP/1.1" websocket closed 1012 ' in lines[1]
+    assert served.process.returncode == 0
 
 
 def test_a_folder_and_settings_can_be_named(shell: Shell) -> None:

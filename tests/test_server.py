@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import http.client
+import inspect
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.http import Serving, eventually, get, post, serving
 from tests.support.routes import Gate
+from twogate.config import Config
+from twogate.dispatch import Applications
+from twogate.observe.observer import Observer
+from twogate.server import Server, _Counter
 
 GATEWAYS = ["wsgi", "asgi"]
+TIMEOUTS = ["keep_alive", "header_timeout", "body_timeout"]
 
 
 @pytest.fixture
@@ -74,6 +83,119 @@ def test_a_request_that_has_begun_is_answered_and_told_to_close(server: Serving)
         assert response.body == b"hello"
         assert response.headers["connection"] == "close"
         stopped.result(10)
+
+
+def test_stopping_twice_is_one_end(server: Serving, gate: Gate) -> None:
+    with server.connect() as client:
+        client.send(get("/wait"))
+        eventually(lambda: gate.inside == 1)
+        first, second = server.stopping(10), server.stopping(0)
+        assert not second.done()
+        gate.opened.set()
+        assert client.response().body == b"wait"
+        first.result(10)
+        second.result(10)
+    server.stopping(10).result(10)
+
+
+def test_stopping_what_never_started_does_nothing(gate: Gate) -> None:
+    server = Server(Applications(wsgi=gate.wsgi), Config(), Observer())
+    asyncio.run(server.stop(5))
+
+
+def test_sockets_that_are_closed_before_the_end(server: Serving) -> None:
+    assert server.ask(get("/hello")).body == b"hello"
+    server.run(server.listener.close)
+    server.stopping(5).result(10)
+    with pytest.raises(OSError):
+        socket.create_connection(server.address, 1)
+
+
+def test_a_stop_without_connections_takes_no_time(server: Serving) -> None:
+    server.ask(get("/hello"))
+    eventually(lambda: server.statistics()["connections"] == 0)
+    began = time.monotonic()
+    server.stopping(30).result(10)
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_first_request_that_is_late_is_answered(server: Serving) -> None:
+    with server.connect() as client:
+        eventually(lambda: server.statistics()["connections"] == 1)
+        stopped = server.stopping(30)
+        time.sleep(0.4)  # the way of a request around the world
+        response = client.ask(get("/hello"))
+        assert (response.body, response.headers["connection"]) == (b"hello", "close")
+        stopped.result(10)
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+def test_zero_switches_a_timeout_off(gate: Gate, name: str) -> None:
+    options: dict[str, Any] = dict.fromkeys(TIMEOUTS, 0.1) | {name: 0.0}
+    parts = {
+        "keep_alive": (get("/hello"), b"", get("/hello")),
+        "header_timeout": (b"", b"GET /hello HTTP/1.1\r\n", b"Host: a\r\n\r\n"),
+        "body_timeout": (b"", post("/echo", b"hello")[:-5], b"hello"),
+    }
+    first, begun, rest = parts[name]
+    with serving(wsgi=gate.wsgi, **options) as server, server.connect() as client:
+        if first:
+            client.ask(first)
+        client.send(begun)
+        assert client.silent(0.6)
+        assert client.ask(rest).body == b"hello"
+        assert server.server._context.interval <= 1.0
+
+
+def test_no_timeout_at_all_still_renews_the_date(gate: Gate) -> None:
+    with serving(wsgi=gate.wsgi, keep_alive=0, header_timeout=0, body_timeout=0) as server:
+        first = server.ask(get("/hello")).headers["date"]
+        eventually(lambda: server.ask(get("/hello")).headers["date"] != first, patience=5)
+
+
+@pytest.mark.parametrize("route", ["/wait", "/begin"])
+def test_a_graceful_timeout_of_zero_waits_for_nobody(
+    server: Serving, gate: Gate, route: str
+) -> None:
+    with server.connect() as client:
+        client.send(get(route))
+        eventually(lambda: gate.inside == 1)
+        began = time.monotonic()
+        stopped = server.stopping(0)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            client.response()
+        assert time.monotonic() - began < 1
+        gate.opened.set()
+        stopped.result(10)
+
+
+def test_the_end_of_django_is_no_noise(gate: Gate) -> None:
+    """What its handler began must see the disconnect before it is cancelled."""
+
+    class Gone(Exception):
+        pass
+
+    async def listen(receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise Gone
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        gate.inside += 1
+        tasks = [asyncio.create_task(listen(receive)), asyncio.create_task(asyncio.sleep(60))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    with serving(asgi=application) as server:
+        with server.connect() as client:
+            client.send(get("/"))
+            eventually(lambda: gate.inside == 1)
+            server.stopping(0).result(10)
+            server.run(gc.collect)
+    assert server.complaints == []
 
 
 def test_nobody_is_accepted_any_more(server: Serving) -> None:
@@ -152,3 +274,20 @@ def test_the_server_header_can_be_switched_off(gate: Gate) -> None:
 def test_the_date_moves_on(server: Serving) -> None:
     first = server.ask(get("/hello")).headers["date"]
     eventually(lambda: server.ask(get("/hello")).headers["date"] != first, patience=5)
+
+
+def test_the_observer_is_told_everything(gate: Gate) -> None:
+    """The server counts on the way, and passes each point on."""
+    points = {name for name in vars(Observer) if not name.startswith("_")}
+
+    class Recorder(Observer):
+        pass
+
+    for point in points:
+        setattr(Recorder, point, lambda self, *arguments, point=point: told.append(point))
+    told: list[str] = []
+    counter = _Counter(Recorder())
+    for point in sorted(points):
+        _, *arguments = inspect.signature(getattr(Observer, point)).parameters
+        getattr(counter, point)(*arguments)
+    assert told == sorted(points)

@@ -245,7 +245,7 @@ GROUPS = {
     "project": "What is served. Found without help in the folder of a Django project.",
     "listening": "Where Twogate listens.",
     "processes": "Worker processes and threads.",
-    "timeouts": "Times in seconds; 0 switches one off.",
+    "timeouts": "Times in seconds; 0 switches one off, but --graceful-timeout 0 waits for nobody.",
     "limits": "What a request may weigh, in bytes unless said otherwise; 0 means no limit.",
     "websockets": "WebSocket connections; times in seconds, sizes in bytes.",
     "logging": "What is told, and where.",
@@ -347,7 +347,8 @@ class Config:
     )
     graceful_timeout: float = option(
         30.0, seconds, "timeouts",
-        "How long requests may go on after a worker was told to stop.", metavar="SECONDS",
+        "How long requests may go on after a worker was told to stop; 0 cuts them at once.",
+        metavar="SECONDS",
     )
     keep_alive: float = option(
         5.0, seconds, "timeouts",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import socket
 import sys
@@ -34,9 +35,15 @@ __all__ = ["Server"]
 
 logger = logging.getLogger("twogate.server")
 
-#: Seconds between the end of accepting and the closing of idle connections: a request that is on
-#: its way to one of them, or to a connection accepted just now, must find it open.
-_LAST_CALL = 0.25
+#: Seconds between the end of accepting and the closing of idle connections, if any are left: a
+#: request that is on its way to one of them, or to a connection accepted just now, must find it
+#: open. A client on the other side of the world, or on a busy machine, needs most of it.
+_LAST_CALL = 1.0
+#: The part of the graceful timeout that the last call may take.
+_LAST_CALL_SHARE = 0.25
+#: Seconds for what the last event-loop turns have to say, even when nobody is waited for: the close
+#: frames of WebSockets.
+_MOMENT = 0.1
 #: Seconds a loop that has everything else done waits for worker threads to end.
 _THREADS_GRACE = 1.0
 #: How long one thread may hold the interpreter while others want it, in seconds. Python's own 5 ms
@@ -60,7 +67,9 @@ class Server:
         self._listeners: list[asyncio.AbstractServer] = []
         #: The listening sockets once more, for :meth:`_accept_the_rest`.
         self._spares: list[socket.socket] = []
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._started = False
+        #: Set by :meth:`stop`: the one end there is.
+        self._end: asyncio.Task[None] | None = None
         #: Called once, when ``max_requests`` have been answered.
         self.on_retire: Callable[[], None] | None = None
 
@@ -78,6 +87,7 @@ class Server:
             self._lifespan = Lifespan(self._applications.asgi, config.lifespan)
             await self._lifespan.startup()
         self._context = self._make_context(loop)
+        self._started = True
         self._sweep()
         self._observer.limit = _with_jitter(config.max_requests, config.max_requests_jitter)
         for sock in sockets:
@@ -91,7 +101,10 @@ class Server:
 
     def _make_context(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self._config
-        shortest = min(config.keep_alive, config.header_timeout, config.body_timeout)
+        keep_alive = config.keep_alive or math.inf
+        header_timeout = config.header_timeout or math.inf
+        body_timeout = config.body_timeout or math.inf
+        shortest = min(keep_alive, header_timeout, body_timeout)
         return Context(
             loop=loop,
             dispatch=self._make_dispatcher(loop),
@@ -103,9 +116,9 @@ class Server:
                 head=config.limit_request_head,
                 body=config.limit_request_body,
             ),
-            keep_alive=config.keep_alive,
-            header_timeout=config.header_timeout,
-            body_timeout=config.body_timeout,
+            keep_alive=keep_alive,
+            header_timeout=header_timeout,
+            body_timeout=body_timeout,
             interval=min(1.0, max(0.05, shortest / 4)),
             debug=self._applications.debug,
         )
@@ -160,20 +173,24 @@ class Server:
     async def stop(self, graceful_timeout: float) -> None:
         """Stop accepting, finish what is under way within ``graceful_timeout`` s, cut the rest.
 
-        Connections that wait for their first or next request are closed after a moment.
+        Connections that wait for their first or next request are closed after a moment. Called
+        again, it waits for the end that is on its way; before :meth:`start` there is nothing to do.
         """
+        if not self._started:
+            return
+        if self._end is None:
+            self._end = self._context.loop.create_task(self._stop(graceful_timeout))
+        await asyncio.shield(self._end)
+
+    async def _stop(self, graceful_timeout: float) -> None:
         context = self._context
-        context.draining = True
         deadline = context.loop.time() + graceful_timeout
-        for listener in self._listeners:
-            listener.close()
-        await self._accept_the_rest()
-        await asyncio.sleep(min(_LAST_CALL, graceful_timeout))
+        context.draining = True
+        await self._stop_accepting()
+        await _drained(context, min(_LAST_CALL, graceful_timeout * _LAST_CALL_SHARE))
         for connection in list(context.connections):
             connection.drain()
-        if context.connections:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(context.drained.wait(), graceful_timeout)
+        await _drained(context, max(_MOMENT, deadline - context.loop.time()))
         if context.connections:
             logger.warning(
                 "%d connections were still busy after %g s and were cut (--graceful-timeout)",
@@ -188,13 +205,14 @@ class Server:
                 await gateway.finish(max(0.0, deadline - context.loop.time()))
         if self._lifespan is not None:
             await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        self._sweeper.cancel()
         await context.loop.run_in_executor(None, self._threads.close, _THREADS_GRACE)
 
-    async def _accept_the_rest(self) -> None:
-        """Take the connections that wait in the kernel: closing the sockets would reset them."""
-        loop = self._context.loop
+    async def _stop_accepting(self) -> None:
+        """Close the listeners, but take the connections that wait in the kernel: closing the
+        sockets would reset them."""
+        for listener in self._listeners:
+            listener.close()
         for _ in range(2):  # uvloop closes a listener's descriptor at the end of a turn
             await asyncio.sleep(0)
         for spare in self._spares:
@@ -202,7 +220,7 @@ class Server:
             spare.close()
             for sock in waiting:
                 with contextlib.suppress(OSError):  # the client is gone already
-                    await loop.connect_accepted_socket(self._connect, sock)
+                    await self._context.loop.connect_accepted_socket(self._connect, sock)
 
     def statistics(self) -> dict[str, Any]:
         """The state of the server now: connections, requests, threads."""
@@ -232,6 +250,7 @@ class _Counter(Observer):
         self.websocket_closed = observer.websocket_closed  # type: ignore[method-assign]
         self.connection_opened = observer.connection_opened  # type: ignore[method-assign]
         self.connection_closed = observer.connection_closed  # type: ignore[method-assign]
+        self.close = observer.close  # type: ignore[method-assign]
 
     def request_finished(self, exchange: Exchange, duration: float) -> None:
         self.finished += 1
@@ -240,11 +259,18 @@ class _Counter(Observer):
             self.on_limit()
 
 
+async def _drained(context: Context, timeout: float) -> None:
+    """Wait until the last connection is gone, at most ``timeout`` seconds."""
+    if context.connections and timeout > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(context.drained.wait(), timeout)
+
+
 def _accept_all(listening: socket.socket, most: int) -> list[socket.socket]:
     """Accept until nobody waits; never blocks."""
-    listening.setblocking(False)
     accepted: list[socket.socket] = []
     with contextlib.suppress(OSError):  # BlockingIOError: nobody waits any more
+        listening.setblocking(False)
         while len(accepted) < most:
             accepted.append(listening.accept()[0])
     for sock in accepted:

@@ -174,11 +174,47 @@ def test_static_files_are_served_under_debug_only(site: Site) -> None:
     assert any("static files are not served" in warning for warning in site.warnings())
 
 
-def test_a_urlconf_that_does_not_load_is_told_and_left_to_django(site: Site) -> None:
-    site.write("mysite/urls.py", "import not_installed_anywhere\n")
+@pytest.mark.parametrize(
+    ("file", "code", "message", "mend"),
+    [
+        ("urls", "urlpatterns = [\n", "mysite/urls.py, line 1: SyntaxError: ", "Mend that line"),
+        ("views", "def page(:\n", "mysite/views.py, line 1: SyntaxError: ", "Mend that line"),
+        (
+            "views",
+            "from django.http import HttpResponse\npage = HttpRespons\n",
+            "mysite/views.py, line 2: NameError: name 'HttpRespons'",
+            "The file imports HttpResponse",
+        ),
+        (
+            "urls",
+            "import not_installed_anywhere\n",
+            "mysite/urls.py, line 1: ModuleNotFoundError: ",
+            "Install the package that provides 'not_installed_anywhere'",
+        ),
+        ("views", "", "mysite/urls.py, line 2: ImportError: cannot import name 'page'", "spelling"),
+        ("urls", "nothing = 1\n", "The included URLconf 'mysite.urls' does not", "urlpatterns"),
+    ],
+)
+def test_a_urlconf_that_does_not_load(
+    site: Site, file: str, code: str, message: str, mend: str
+) -> None:
+    site.write("mysite/views.py", "def page(request): ...\n")
+    site.write(
+        "mysite/urls.py",
+        "from django.urls import path\nfrom .views import page\nurlpatterns = [path('', page)]\n",
+    )
+    site.load()
+    site.write(f"mysite/{file}.py", code)
+    told = site.load()
+    assert message in told["message"]
+    assert "importing the URLconf mysite.urls" in told["message"]
+    assert mend in told["mend"]
+
+
+def test_a_site_of_websockets_only_needs_no_urlconf(site: Site) -> None:
+    site.settings("del ROOT_URLCONF\n")
     (warning,) = site.warnings()
-    assert warning.startswith("warning: the URLconf does not load: mysite/urls.py, line 1: ")
-    assert site.load("/")["choices"][0].startswith("undecided: ModuleNotFoundError")
+    assert "no ROOT_URLCONF" in warning
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,6 @@ def test_no_handler_of_the_parent_runs_in_the_child() -> None:
         channel.tell("left", len(left) + len(calls))
         channel.tell("blocked", len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
         channel.tell("wakeup", signal.set_wakeup_fd(-1))
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.pause()
         return 0
 
     numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -74,9 +72,22 @@ def test_no_handler_of_the_parent_runs_in_the_child() -> None:
             signal.signal(number, old)
         wake_in.close()
         wake_out.close()
-    assert status == -signal.SIGTERM
+    assert status == 0
     assert messages == [Message("left", 0), Message("blocked", 0), Message("wakeup", -1)]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_child_that_is_told_to_stop_in_its_first_moment_leaves_in_order(number: int) -> None:
+    def main(channel: ChildEnd) -> int:
+        signal.pause()
+        return 1
+
+    pid, channel = fork(main, "test", [])
+    os.kill(pid, number)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    channel.close()
+    assert status == 0
 
 
 def test_the_child_keeps_nothing_that_is_the_supervisors() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import watchfiles
 
 from twogate.process.channel import ChildEnd, Message, SupervisorEnd, open_channel
 from twogate.process.reload import find_sources, is_source, watch
@@ -90,6 +91,33 @@ def test_tells_of_changed_new_and_removed_files(folder: Path, told: SupervisorEn
     assert not told_of("notes.txt")
 
 
+def test_a_change_that_the_system_does_not_report_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between two of its reports: here it reports nothing at all."""
+    ours, theirs = open_channel()
+    begun = threading.Event()
+
+    def quiet(*roots: Path, **options: object) -> Iterator[set[object]]:
+        while True:
+            begun.set()
+            threading.Event().wait(0.05)
+            yield set()
+
+    monkeypatch.setattr(watchfiles, "watch", quiet)
+    watcher = threading.Thread(target=watch, args=([folder], ChildEnd(theirs)))
+    watcher.start()
+    try:
+        assert begun.wait(10)
+        (folder / "manage.py").write_text("x = 2\n")
+        messages = wait_for(ours.receive, what="the change")
+        assert messages == [Message("changed", ["manage.py"])]
+    finally:
+        ours.close()
+        watcher.join(10)
+        theirs.close()
+
+
 class TestWholeChain:
     def test_broken_code_keeps_the_old_worker_and_the_next_save_mends_it(
         self, project: Project, start: StartSite
@@ -129,10 +157,9 @@ class TestWholeChain:
     ) -> None:
         site = start(reload=True)
         site.said(" serves ")
-        _save_until(
-            lambda: project.write("endless", "\ntime.sleep(60)\n"),
-            lambda: "replacing 1 worker" in site.log,
-        )
+        more = "\nprint('it begins', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+        # Not before the worker has read it: it would load what is saved next.
+        _save_until(lambda: project.write("endless", more), lambda: "it begins" in site.log)
         project.write("finally")
         site.said("starting again")
         wait_for(lambda: site.version() == "finally")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from .conftest import Load, Project, StartSite, wait_for
 
 
@@ -20,6 +22,20 @@ def test_term_lets_requests_finish(start: StartSite) -> None:
         site.signal(signal.SIGTERM)
         assert f"one {site.process.pid}".encode() in stream.read()
     assert site.ended() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
+def test_told_to_stop_while_it_loads_it_leaves_in_order(
+    project: Project, start: StartSite, number: int
+) -> None:
+    more = "\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    project.write("slow", more)
+    path = project.folder / "site.sock"
+    site = start(workers=0, bind=[f"unix:{path}"])
+    site.said("loading")
+    site.signal(number)
+    assert site.ended() == 0
+    assert not path.exists()
 
 
 def test_a_closed_terminal_ends_it(start: StartSite) -> None:
@@ -43,6 +59,20 @@ def test_ctrl_c_works_while_the_loop_is_blocked(start: StartSite) -> None:
         site.signal(signal.SIGINT)
         wait_for(lambda: _again(site.signal, site.process.poll))
         assert site.ended() == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_was_loaded_is_out_of_the_collectors_sight(
+    project: Project, start: StartSite, workers: int
+) -> None:
+    more = (
+        "\nimport gc\n"
+        "class Frozen:\n    def __str__(self): return str(gc.get_freeze_count())\n"
+        "VERSION = Frozen()\n"
+        "def load(config): return Applications(asgi=asgi)\n"
+    )
+    project.write("one", more)
+    assert int(start(workers=workers).version()) > 10_000
 
 
 def test_warnings_of_the_project_are_told_as_such(project: Project, start: StartSite) -> None:

@@ -257,8 +257,7 @@ class Serving:
         """Stop the server, if that was not done, and the loop."""
         if self.loop.is_closed():
             return
-        with contextlib.suppress(Exception):
-            self.stopping(0).result(PATIENCE)
+        self.stopping(0).result(PATIENCE)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)
         self.listener.close()

@@ -120,6 +120,8 @@ def _mend(error: BaseException, file: Path | None) -> str:
         return _mend_module(error, file)
     if isinstance(error, ImportError):
         return f"Check the spelling of what is imported{_from_module(error)}."
+    if type(error).__name__ == "ImproperlyConfigured" and "URLconf" in str(error):
+        return "Give that module a list called urlpatterns."
     if type(error).__name__ == "ImproperlyConfigured":
         return "Mend it in the project's settings."
     return "Mend that line; --traceback shows how the code got there."

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from twogate.config import Config
 from twogate.dispatch import Applications
 from twogate.django.discovery import Project, find_project
-from twogate.django.explain import explain, explaining, missing_attribute
+from twogate.django.explain import explaining, missing_attribute
 from twogate.errors import ProjectError
 from twogate.observe import logs
 
@@ -318,15 +318,24 @@ def _check_http_is_optional(config: Config, counts: Counts, notes: list[str]) ->
 
 
 def _count(notes: list[str]) -> Counts:
+    """Import the URLconf and with it the views, so that broken code stops here and not at the first
+    request: a reload then keeps the old workers.
+
+    :raises ProjectError: it does not load.
+    """
+    from django.conf import settings
+
     from twogate.django.chooser import Counts, count_patterns
 
-    try:
-        counts = count_patterns()
-    except Exception as error:
-        # Django shows this error at the first request, with its own page; it is not ours to refuse.
-        problem = explain(error, "importing the URLconf").message.partition("\n")[0]
-        notes.append(f"warning: the URLconf does not load: {problem}")
+    urlconf = getattr(settings, "ROOT_URLCONF", None)
+    if not urlconf:  # a site of WebSockets only needs none
+        notes.append(
+            "warning: the settings name no ROOT_URLCONF, so Django has no pages to serve; add"
+            ' ROOT_URLCONF = "mysite.urls"'
+        )
         return Counts(complete=False)
+    with explaining(f"importing the URLconf {urlconf}"):
+        counts = count_patterns()
     more = "" if counts.complete else " at least"
     notes.append(
         f"views:{more} {counts.total} URL patterns, {counts.wsgi} to WSGI and {counts.asgi} to ASGI"

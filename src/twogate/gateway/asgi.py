@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsgiApplication", "AsgiGateway", "Message", "Scope", "finish_tasks"]
 
+#: Seconds in which a call may end by itself before it is cancelled.
+_MOMENT = 0.25
+
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
 AsgiApplication: TypeAlias = Callable[
@@ -286,13 +289,21 @@ def _require_length(declared: int | None, size: int) -> None:
 
 
 async def finish_tasks(tasks: set[asyncio.Task[None]], timeout: float) -> None:
-    """Wait for tasks, at most ``timeout`` seconds, then cancel those that still run."""
-    if tasks and timeout > 0:
-        await asyncio.wait(tasks, timeout=timeout)
-    for task in list(tasks):
-        task.cancel()
+    """Wait for tasks, at most ``timeout`` seconds, then cancel those that still run.
+
+    A moment they always get: most end by themselves when they see the disconnect, and Django leaves
+    tasks of its own behind, whose exceptions nobody retrieves, when it is cancelled before.
+    """
     if tasks:
-        await asyncio.wait(tasks, timeout=1.0)
+        await asyncio.wait(tasks, timeout=max(timeout, _MOMENT))
+    left = list(tasks)
+    for task in left:
+        task.cancel()
+    if left:
+        done, _ = await asyncio.wait(left, timeout=1.0)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # retrieved, so that nobody logs it
 
 
 def _as_bytes(data: Any) -> bytes:

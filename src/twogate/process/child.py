@@ -1,6 +1,7 @@
 """A child process: how it is born, what the supervisor knows of it, and how it leaves.
 
-The fork is made so that no signal handler of the supervisor ever runs in the child. Holds no
+The fork is made so that no signal handler of the supervisor ever runs in the child, and no signal
+that the supervisor may send finds it without one. Holds no
 policy: when to fork, stop or kill is the supervisor's business.
 """
 
@@ -24,7 +25,7 @@ from twogate.process.channel import ChildEnd, SupervisorEnd, open_channel
 if TYPE_CHECKING:
     from twogate.process.supervisor import Slot
 
-__all__ = ["TRANSITIONS", "Child", "Closable", "State", "fork", "leave"]
+__all__ = ["TRANSITIONS", "Child", "Closable", "State", "fork", "leave", "leave_when_told"]
 
 #: What a terminal, or ``pkill``, sends to every process of a group: the supervisor decides.
 _LEFT_TO_THE_SUPERVISOR = (
@@ -173,8 +174,20 @@ def _forget(closing: Iterable[Closable]) -> None:
     for number in _LEFT_TO_THE_SUPERVISOR:
         # A handler, not SIG_IGN: programs that the project starts must not inherit this.
         signal.signal(number, _do_nothing)
+    leave_when_told()
     for resource in closing:
         resource.close()
+
+
+def leave_when_told() -> None:
+    """Until a process says otherwise, SIGTERM and SIGQUIT make it leave in order: from its first
+    moment to its last no signal kills it."""
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, _leave_now)
+
+
+def _leave_now(number: int, frame: FrameType | None) -> None:
+    leave(0, wait=False)
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

@@ -16,10 +16,12 @@ from twogate.process.channel import ChildEnd
 
 __all__ = ["find_sources", "is_source", "watch"]
 
-Snapshot: TypeAlias = dict[str, tuple[int, int]]
+Stamp: TypeAlias = tuple[int, int, int]
+Snapshot: TypeAlias = dict[str, Stamp]
 Changes: TypeAlias = Callable[[list[Path], float], Iterator[set[str]]]
 
-#: Seconds between two looks; scanning takes at most a tenth of the time, however many files.
+#: Seconds between two looks that nobody asks for; scanning takes at most a tenth of the time,
+#: however many files.
 PAUSE = 0.75
 _SHARE = 10
 
@@ -55,8 +57,12 @@ def _changes(roots: list[Path], channel: ChildEnd, polling: bool) -> Iterator[se
 
 
 def _events(roots: list[Path]) -> Iterator[set[str]]:
+    """The system says when to look, and looking says what changed: between two of its reports the
+    system may lose a change, so that now and then we look unasked."""
     import watchfiles
 
+    before, cost = _timed_scan(roots)
+    due = time.monotonic() + PAUSE
     for events in watchfiles.watch(
         *roots,
         watch_filter=lambda _, path: is_source(path, roots),
@@ -65,15 +71,25 @@ def _events(roots: list[Path]) -> Iterator[set[str]]:
         yield_on_timeout=True,
         raise_interrupt=False,
     ):
-        yield {path for _, path in events}
+        if not events and time.monotonic() < due:
+            yield set()
+            continue
+        now, cost = _timed_scan(roots)
+        due = time.monotonic() + max(PAUSE, cost * _SHARE)
+        yield _differing(before, now)
+        before = now
 
 
 def _poll(roots: list[Path], channel: ChildEnd) -> Iterator[set[str]]:
     before, cost = _timed_scan(roots)
     while not channel.wait_for_end(max(PAUSE, cost * _SHARE)):
         now, cost = _timed_scan(roots)
-        yield {path for path, _ in before.items() ^ now.items()}
+        yield _differing(before, now)
         before = now
+
+
+def _differing(before: Snapshot, now: Snapshot) -> set[str]:
+    return {path for path, _ in before.items() ^ now.items()}
 
 
 def _timed_scan(roots: list[Path]) -> tuple[Snapshot, float]:
@@ -84,9 +100,9 @@ def _timed_scan(roots: list[Path]) -> tuple[Snapshot, float]:
     return found, time.monotonic() - started
 
 
-def find_sources(root: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Each Python file below a folder with its time (ns) and size; links to folders are not
-    followed, they may lead in circles."""
+def find_sources(root: str) -> Iterator[tuple[str, Stamp]]:
+    """Each Python file below a folder with its time (ns), size and inode number; links to folders
+    are not followed, they may lead in circles."""
     try:
         entries = list(os.scandir(root))
     except OSError:  # removed in the meantime, or not ours to read
@@ -100,7 +116,7 @@ def find_sources(root: str) -> Iterator[tuple[str, tuple[int, int]]]:
                     yield from find_sources(entry.path)
             elif entry.name.endswith(".py"):
                 status = entry.stat()
-                yield entry.path, (status.st_mtime_ns, status.st_size)
+                yield entry.path, (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
             continue
 
