@@ -166,7 +166,7 @@ class Server:
         headers = [(b"Date", formatdate(usegmt=True).encode())]
         if self._config.server_header:
             headers.append((b"Server", b"twogate"))
-        context.default_headers = headers
+        context.default_headers = tuple(headers)
         for connection in list(context.connections):
             connection.tick(context.now)
 

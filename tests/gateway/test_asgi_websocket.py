@@ -102,7 +102,7 @@ class Carrier:
 
     def __init__(self) -> None:
         self.writable = True
-        self.default_headers: list[tuple[bytes, bytes]] = []
+        self.default_headers: tuple[tuple[bytes, bytes], ...] = ()
         self.written = b""
         self.ended = False
         self.aborted = False

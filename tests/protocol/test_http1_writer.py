@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import httptools
@@ -15,7 +16,7 @@ from twogate.errors import ApplicationError
 from twogate.protocol.events import RequestHead
 from twogate.protocol.http1_writer import Headers, Payload, ResponseEncoder, reason_phrase
 
-DEFAULTS: Headers = [(b"Date", b"Thu, 01 Jan 1970 00:00:00 GMT"), (b"Server", b"twogate")]
+DEFAULTS: Headers = ((b"Date", b"Thu, 01 Jan 1970 00:00:00 GMT"), (b"Server", b"twogate"))
 
 
 def encoder(
@@ -30,7 +31,10 @@ def raw(payload: Payload) -> bytes:
 
 
 def respond(
-    made: ResponseEncoder, pieces: list[bytes], status: int = 200, headers: Headers = ()
+    made: ResponseEncoder,
+    pieces: list[bytes],
+    status: int = 200,
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """The whole response; the last piece ends it."""
     made.start(status, reason_phrase(status), headers)
@@ -46,7 +50,7 @@ def fields(response: bytes) -> dict[bytes, bytes]:
 CLOSE = {b"connection": b"close"}
 KEPT = {b"connection": b"keep-alive"}
 ONE, THREE = [b"hello"], [b"he", b"", b"llo"]
-LENGTH: Headers = [(b"Content-Length", b"5")]
+LENGTH: Headers = ((b"Content-Length", b"5"),)
 
 
 @pytest.mark.parametrize(

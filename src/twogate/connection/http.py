@@ -190,7 +190,8 @@ class HttpConnection(asyncio.Protocol):
             return
         for event in self._reader.receive(data):
             if event is END:
-                self._end_body()
+                if self._receiving is not None:
+                    self._end_body()
             elif type(event) is RequestHead:
                 self._begin(event)
             elif type(event) is bytes:
@@ -217,8 +218,9 @@ class HttpConnection(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         exchange = Exchange(head, self._peer, self)
         self._queue.append(exchange)
-        self._receiving = exchange
-        self._body_wait = self._body_idle = 0.0
+        if head.content_length != 0:
+            self._receiving = exchange
+            self._body_wait = self._body_idle = 0.0
         if head.expects_continue:
             self._continue = exchange
         if head.is_websocket or head.expects_continue or self._context.draining:

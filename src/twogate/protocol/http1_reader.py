@@ -309,21 +309,33 @@ class Http1Reader:
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(_wrong_version())
+        keep_alive = self._keep_alive = parser.should_keep_alive()
+        target = self._target
+        special = [field for field in fields if field[0] in _SPECIAL]
+        if (
+            len(special) == 1
+            and special[0][0] == _HOST
+            and _valid_hosts[special[0][1]]
+            and target.startswith(b"/")
+            and b"#" not in target
+        ):
+            # Nearly every request: a path, a good host, no body and nothing unusual.
+            path, _, query = target.partition(b"?")
+            return RequestHead(method, path, query, version, fields, keep_alive)
+        head = RequestHead(method, target, b"", version, fields, keep_alive)
+        seen = self._by_name(special)
+        self._check_host(head, seen.get(_HOST))
+        self._split_target(head)
+        self._read_framing(head, seen)
+        return head
+
+    def _by_name(self, fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         seen: dict[bytes, bytes] = {}
         for name, value in fields:
-            if name in _SPECIAL:
-                if name in _SINGLE and name in seen:
-                    self._bad(f"The {name.decode()} header is repeated (RFC 9112 §3.2, §6.3).")
-                seen[name] = value
-        self._keep_alive = parser.should_keep_alive()
-        head = RequestHead(method, self._target, b"", version, fields, self._keep_alive)
-        host = seen.get(_HOST)
-        if host is None or not _valid_hosts[host]:
-            self._check_host(head, host)
-        self._split_target(head)
-        if len(seen) > 1 or host is None:
-            self._read_framing(head, seen)
-        return head
+            if name in _SINGLE and name in seen:
+                self._bad(f"The {name.decode()} header is repeated (RFC 9112 §3.2, §6.3).")
+            seen[name] = value
+        return seen
 
     def _check_limits(self) -> None:
         """The head is large enough to pass a limit: does it?"""
@@ -335,10 +347,11 @@ class Http1Reader:
         self._refuse(PeerError(HTTPStatus.BAD_REQUEST, message))
 
     def _check_host(self, head: RequestHead, host: bytes | None) -> None:
-        if host is not None:
+        if host is None:
+            if head.http_version == "1.1":
+                self._bad("The Host header is missing (RFC 9112 §3.2).")
+        elif not _valid_hosts[host]:
             self._bad("The Host header is not a valid host (RFC 9110 §7.2).")
-        if head.http_version == "1.1":
-            self._bad("The Host header is missing (RFC 9112 §3.2).")
 
     def _split_target(self, head: RequestHead) -> None:
         """Take the four forms of a request target apart (RFC 9112 §3.2)."""

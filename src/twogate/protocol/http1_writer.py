@@ -6,9 +6,10 @@ keeps the application to it, and says afterwards whether the connection may be k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -28,7 +29,7 @@ __all__ = [
     "reason_phrase",
 ]
 
-Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 # What goes to the transport at once: bytes, or pieces too large to be worth copying together.
 Payload: TypeAlias = bytes | list[bytes]
@@ -70,12 +71,14 @@ class SpecialField:
     """A field that the encoder must look at.
 
     :ivar name: lower case.
+    :ivar length: the value of a ``Content-Length``.
     """
 
     role: _Role
     name: bytes
     value: bytes
     line: bytes
+    length: int | None = None
 
 
 #: A header field, checked: its line without the line end, where that is all there is to it.
@@ -96,7 +99,16 @@ def make_line(field: tuple[bytes, bytes]) -> Line:
         )
     line = b"%b: %b" % (name, value)
     role = _ROLES.get(name.lower())
-    return line if role is None else SpecialField(role, name.lower(), value, line)
+    if role is None:
+        return line
+    length = _parse_length(value) if role is _Role.LENGTH else None
+    return SpecialField(role, name.lower(), value, line, length)
+
+
+def _parse_length(value: bytes) -> int:
+    if not value.isdigit():
+        raise ApplicationError(f"Content-Length {value!r} is not a number (RFC 9110 §8.6).")
+    return int(value)
 
 
 _T = TypeVar("_T", str, bytes)
@@ -142,6 +154,12 @@ def _make_status_line(status: tuple[int, bytes]) -> bytes:
 
 
 _status_lines: BoundedMemo[tuple[int, bytes], bytes] = BoundedMemo(_make_status_line)
+
+
+@lru_cache(maxsize=8)  # they change once a second
+def _default_lines(defaults: Headers) -> list[bytes]:
+    lines = map(make_line, defaults)
+    return [line if isinstance(line, bytes) else line.line for line in lines]
 
 
 def reason_phrase(status: int) -> bytes:
@@ -220,15 +238,20 @@ class ResponseEncoder:
         for line in lines:
             if type(line) is bytes:
                 add(line)
+            elif line.length is not None:  # type: ignore[union-attr]
+                self._declare(line.length)  # type: ignore[union-attr]
             else:
                 self._heed(line)  # type: ignore[arg-type]
         self.status = status
 
+    def _declare(self, length: int) -> None:
+        if self._declared is not None and self._declared != length:
+            raise ApplicationError("Content-Length is given twice, differently (RFC 9110 §8.6).")
+        self._declared = length
+
     def _heed(self, field: SpecialField) -> None:
         """Take in a field that means something to us; most of these we write ourselves."""
-        if field.role is _Role.LENGTH:
-            self._declared = _parse_length(field.value, self._declared)
-        elif field.role is _Role.DEFAULT:
+        if field.role is _Role.DEFAULT:
             self._lines.append(field.line)
             self._own = {*(self._own or ()), field.name}
         elif field.role is _Role.CONNECTION and b"close" in field.value.lower():
@@ -246,9 +269,12 @@ class ResponseEncoder:
             raise ApplicationError("The response must be started before its body is sent.")
         if self.finished:
             raise ApplicationError("The response has already ended.")
-        head = b""
         size = len(data)
-        if not self.head_sent:
+        if self.head_sent:
+            head = b""
+        elif end and self._is_plain() and size <= _JOIN_LIMIT and self._declared in (None, size):
+            return self._encode_whole(data, size, defaults)
+        else:
             head = self._encode_head(size, end, defaults)
         framing = self._framing
         if framing == self._BY_LENGTH:
@@ -263,9 +289,30 @@ class ResponseEncoder:
         self.bytes_sent += size
         if framing == self._CHUNKED:
             return _join(head, _chunk(data, end))
-        if size <= _JOIN_LIMIT:
-            return head + data
         return _join(head, [data])
+
+    def _is_plain(self) -> bool:
+        """Nearly every response: it has a body and leaves the connection as it is."""
+        request = self._request
+        return (
+            self.keep_alive
+            and not self._close_after
+            and request.http_version == "1.1"
+            and request.method != "HEAD"
+            and self.status != 204
+            and self.status != 304
+        )
+
+    def _encode_whole(self, data: bytes, size: int, defaults: Headers) -> bytes:
+        """A plain response in one piece, head and body."""
+        lines = self._lines
+        self._add_defaults(defaults)
+        lines.append(b"Content-Length: %d\r\n" % size)
+        lines.append(data)
+        self.head_sent = self.finished = True
+        self.bytes_sent = size
+        self._framing, self._remaining = self._BY_LENGTH, 0
+        return b"\r\n".join(lines)
 
     @property
     def length_left(self) -> int | None:
@@ -298,16 +345,16 @@ class ResponseEncoder:
         )
 
     def _encode_head(self, size: int, end: bool, defaults: Headers) -> bytes:
-        lines = self._lines
-        for field in defaults:
-            default = _lines[field]
-            if type(default) is bytes:
-                lines.append(default)
-            elif self._own is None or default.name not in self._own:  # type: ignore[union-attr]
-                lines.append(default.line)  # type: ignore[union-attr]
-        lines += self._frame(size, end)
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
+        self._add_defaults(defaults)
+        return b"\r\n".join([*self._lines, *self._frame(size, end), b"\r\n"])
+
+    def _add_defaults(self, defaults: Headers) -> None:
+        own = self._own
+        if own is None:
+            self._lines += _default_lines(defaults)
+        else:
+            fields = tuple(field for field in defaults if field[0].lower() not in own)
+            self._lines += _default_lines(fields)
 
     def _frame(self, size: int, end: bool) -> list[bytes]:
         """Choose the framing and return the header lines that announce it (RFC 9112 §6)."""
@@ -337,15 +384,6 @@ class ResponseEncoder:
         elif not modern:
             lines.append(b"Connection: keep-alive")
         return lines
-
-
-def _parse_length(value: bytes, earlier: int | None) -> int:
-    if not value.isdigit():
-        raise ApplicationError(f"Content-Length {value!r} is not a number (RFC 9110 §8.6).")
-    length = int(value)
-    if earlier is not None and earlier != length:
-        raise ApplicationError("Content-Length is given twice, differently (RFC 9110 §8.6).")
-    return length
 
 
 def _chunk(data: bytes, end: bool) -> list[bytes]:
