@@ -129,6 +129,22 @@ def test_a_first_request_that_is_late_is_answered(server: Serving) -> None:
         stopped.result(10)
 
 
+def test_a_moment_without_connections_is_not_the_end(server: Serving, gate: Gate) -> None:
+    """The last one may be gone before those that wait in the kernel are accepted."""
+    with server.connect() as client:
+        client.ask(get("/hello"))
+        client.send(get("/wait"))
+        eventually(lambda: gate.inside == 1)
+        server.run(server.server._context.drained.set)
+        stopped = server.stopping(30)
+        eventually(lambda: server.run(lambda: server.server._context.draining))
+        time.sleep(0.2)
+        assert not stopped.done()
+        gate.opened.set()
+        assert client.response().body == b"wait"
+        stopped.result(10)
+
+
 @pytest.mark.parametrize("name", TIMEOUTS)
 def test_zero_switches_a_timeout_off(gate: Gate, name: str) -> None:
     options: dict[str, Any] = dict.fromkeys(TIMEOUTS, 0.1) | {name: 0.0}

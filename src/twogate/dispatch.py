@@ -125,9 +125,8 @@ Gateway: TypeAlias = Callable[[Exchange], None]
 # cannot, not the client that may not.
 _NO_WEBSOCKET = PeerError(
     HTTPStatus.NOT_IMPLEMENTED,
-    "WebSocket needs the ASGI gateway, and this server has only WSGI: WSGI carries one request and"
-    " one response, never a conversation. Add ASGI_APPLICATION (asgi.py) to the project, or serve"
-    " without --gateway wsgi.",
+    "A WebSocket needs the ASGI gateway and this server runs only WSGI, which carries one request"
+    " and one response: give the project an asgi.py, or serve it without --gateway wsgi.",
 )
 
 

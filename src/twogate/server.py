@@ -261,9 +261,12 @@ class _Counter(Observer):
 
 async def _drained(context: Context, timeout: float) -> None:
     """Wait until the last connection is gone, at most ``timeout`` seconds."""
-    if context.connections and timeout > 0:
+    deadline = context.loop.time() + timeout
+    while context.connections and (left := deadline - context.loop.time()) > 0:
+        # There may have been none for a moment, before the last ones were accepted.
+        context.drained.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(context.drained.wait(), timeout)
+            await asyncio.wait_for(context.drained.wait(), left)
 
 
 def _accept_all(listening: socket.socket, most: int) -> list[socket.socket]:

@@ -147,6 +147,18 @@ def test_one_entry_point_is_enough(site: Site, kind: str) -> None:
     assert loaded["chooser"]
 
 
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_the_usual_file_may_be_deleted_although_the_settings_name_it(site: Site, kind: str) -> None:
+    """``startproject`` writes WSGI_APPLICATION; those who serve by ASGI delete the file only."""
+    site.settings(f'{kind.upper()}_APPLICATION = "mysite.{kind}.application"\n')
+    assert f"{kind.upper()}: mysite.{kind}.application" in site.load()["notes"]
+    site.write(f"mysite/{kind}.py", "").unlink()
+    notes = site.load()["notes"]
+    assert f"{kind.upper()}: Django's own get_{kind}_application()" in notes
+    (warning,) = [note for note in notes if note.startswith("warning: ")]
+    assert f"add mysite/{kind}.py" in warning
+
+
 def test_where_all_views_agree_no_path_is_resolved(site: Site) -> None:
     site.write("mysite/urls.py", URLS.replace(', path("live/", live)', ""))
     assert site.load("/anything")["choices"] == ["all 1 URL patterns go to wsgi"]

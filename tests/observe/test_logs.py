@@ -96,6 +96,13 @@ def test_a_text_line_is_fixed_and_readable() -> None:
     )
 
 
+def test_what_the_server_answers_itself_runs_nowhere() -> None:
+    exchange = make_exchange()
+    exchange.gateway, exchange.served_by, exchange.reason = "server", "", "no gateway"
+    line = TextLines().request("", exchange, 0.0)
+    assert line.endswith(" 0.00ms server no gateway\n")
+
+
 def test_a_client_of_a_unix_socket_has_no_address() -> None:
     exchange = make_exchange()
     exchange.peer.client = None

@@ -195,19 +195,33 @@ def _find_entry_point(kind: str, project: Project) -> tuple[str | None, str]:
 
     setting = f"{kind.upper()}_APPLICATION"
     named = getattr(settings, setting, None)
-    if named:
-        module, dot, attribute = str(named).rpartition(".")
-        if not dot:
-            raise ProjectError(
-                f"{setting} = {named!r} names no module.", f'Write "{named}.{kind}.application".'
-            )
-        return f"{module}:{attribute}", setting
     other = getattr(settings, "ASGI_APPLICATION" if kind == "wsgi" else "WSGI_APPLICATION", None)
-    for module in _beside(kind, project.settings, str(other or "")):
-        with explaining(f"looking for {module}"):
-            if _exists(module):
-                return f"{module}:application", setting
+    usual = _beside(kind, project.settings, str(other or ""))
+    if named:
+        spelling = _split(str(named), kind, setting)
+        module = spelling.partition(":")[0]
+        if module not in usual or _does_exist(module):
+            return spelling, setting
+        # startproject names wsgi.py in the settings; who serves by ASGI may well delete the file.
+    for module in usual:
+        if _does_exist(module):
+            return f"{module}:application", setting
     return None, setting
+
+
+def _split(named: str, kind: str, setting: str) -> str:
+    """A dotted name as ``module:name``."""
+    module, dot, attribute = named.rpartition(".")
+    if not dot:
+        raise ProjectError(
+            f"{setting} = {named!r} names no module.", f'Write "{named}.{kind}.application".'
+        )
+    return f"{module}:{attribute}"
+
+
+def _does_exist(module: str) -> bool:
+    with explaining(f"looking for {module}"):
+        return _exists(module)
 
 
 def _beside(kind: str, settings: str, other: str) -> list[str]:

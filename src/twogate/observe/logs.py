@@ -299,7 +299,9 @@ class TextLines:
         return f'{date} {client[0] if client else "unix"} "{request}"'
 
     def _end(self, exchange: Exchange) -> str:
-        return f"{exchange.gateway}({exchange.served_by}) {exchange.reason}\n"
+        # What the server answers itself runs on no thread or loop of a gateway.
+        where = f"({exchange.served_by})" if exchange.served_by else ""
+        return f"{exchange.gateway}{where} {exchange.reason}\n"
 
 
 class JsonLines:

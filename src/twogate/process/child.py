@@ -179,10 +179,13 @@ def _forget(closing: Iterable[Closable]) -> None:
         resource.close()
 
 
-def leave_when_told() -> None:
+def leave_when_told(*more: int) -> None:
     """Until a process says otherwise, SIGTERM and SIGQUIT make it leave in order: from its first
-    moment to its last no signal kills it."""
-    for number in (signal.SIGTERM, signal.SIGQUIT):
+    moment to its last no signal kills it.
+
+    :param more: other signals that do the same.
+    """
+    for number in (signal.SIGTERM, signal.SIGQUIT, *more):
         signal.signal(number, _leave_now)
 
 

@@ -95,7 +95,7 @@ def run(
             target=orders.outlive_nobody, args=(channel,), name="twogate-supervisor", daemon=True
         ).start()
     else:
-        leave_when_told()
+        leave_when_told(signal.SIGINT)  # which a shell's background job is born ignoring
     try:
         applications = _named(load)(config)
         listening = observer(config)
