@@ -100,7 +100,7 @@ class Roll:
     :ivar waiting: slots whose turn is to come.
     :ivar turn: the slot whose successor starts.
     :ivar leaving: the worker that was replaced last; the next turn waits for its end, so that
-        there is never more than one process too many.
+        there is never more than one process too many, and so does the end of the roll.
     :ivar again: another reload was asked for in the meantime.
     """
 
@@ -444,9 +444,11 @@ class Supervisor:
         roll = self._roll
         if roll is None or roll.turn is not None:
             return
-        if roll.waiting and not (roll.leaving and roll.leaving.pid in self._children):
+        if roll.leaving is not None and roll.leaving.pid in self._children:
+            return  # until it has heard that it is to stop, it even accepts
+        if roll.waiting:
             self._take_turn(roll, roll.waiting.popleft())
-        elif not roll.waiting:
+        else:
             log.info("reloaded: %d worker(s) run the new code", len(self._slots))
             self._end_roll()
 
