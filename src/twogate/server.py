@@ -12,7 +12,6 @@ import logging
 import math
 import random
 import socket
-import sys
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
@@ -46,9 +45,6 @@ _LAST_CALL_SHARE = 0.25
 _MOMENT = 0.1
 #: Seconds a loop that has everything else done waits for worker threads to end.
 _THREADS_GRACE = 1.0
-#: How long one thread may hold the interpreter while others want it, in seconds. Python's own 5 ms
-#: would be the delay of every WebSocket message while pages are rendered.
-SWITCH_INTERVAL = 0.002
 
 
 class Server:
@@ -80,7 +76,6 @@ class Server:
         """
         config = self._config
         loop = asyncio.get_running_loop()
-        sys.setswitchinterval(SWITCH_INTERVAL)
         self._threads = WorkerThreads(loop, config.threads)
         self._lifespan: Lifespan | None = None
         if self._applications.asgi is not None and config.gateway != "wsgi":
