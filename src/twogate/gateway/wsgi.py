@@ -307,6 +307,7 @@ class _Call:
     """One call of the application: ``start_response``, ``write`` and what is returned."""
 
     __slots__ = (
+        "_declared",
         "_ended",
         "_environ",
         "_observer",
@@ -328,6 +329,8 @@ class _Call:
         self._threads = threads
         self._observer = observer
         self._started = False
+        #: The Content-Length, until a piece of the body was posted.
+        self._declared: int | None = None
         #: The last piece has been posted.
         self._ended = False
         #: Bytes posted since the client was last seen to keep up.
@@ -384,6 +387,7 @@ class _Call:
         except TypeError:  # a field that is no tuple
             lines = [_make_line(field) for field in headers]
         self.exchange.start_lines(code, reason, lines)
+        self._declared = encoder.length_left
         self._started = True
         return self._write
 
@@ -402,7 +406,12 @@ class _Call:
                 return
             # An empty piece must not bring the head out: start_response may still be called again.
             if data:
-                self._send_piece(data, end=single)
+                if type(data) is bytes and self._declared == len(data) and not self._ended:
+                    # It goes out whole, before close() runs.
+                    self._ended = True
+                    self._threads.post_last(exchange.conclude, data)
+                else:
+                    self._send_piece(data, end=single)
             elif type(data) is not bytes:
                 _check_piece(data)
         if not self._ended:
@@ -420,16 +429,12 @@ class _Call:
                 "The body is longer than its Content-Length"
                 " (PEP 3333, Handling the Content-Length Header)."
             )
-        # A length that is reached ends the response: it goes out whole, before close() runs.
-        left = self.exchange.encoder.length_left
-        if left == len(data) or (end and left is None):
-            self._ended = True
-            self._threads.post_last(self.exchange.conclude, data)
-        else:
-            self._post(data, end)
+        # A length that is reached ends the response.
+        self._post(data, end or self.exchange.encoder.length_left == len(data))
 
     def _post(self, data: bytes, end: bool) -> None:
         exchange, threads = self.exchange, self._threads
+        self._declared = None
         payload = exchange.encode(data, end)
         if end:
             self._ended = True

@@ -17,6 +17,7 @@ import select
 import stat
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -292,11 +293,13 @@ class TextLines:
     def _start(self, date: str, exchange: Exchange) -> str:
         head = exchange.head
         client = exchange.peer.client
-        target = escape(head.raw_path.decode("latin-1"))
+        target = _shown(head.raw_path)
         if head.query_string:
-            target = f"{target}?{escape(head.query_string.decode('latin-1'))}"
-        request = f"{head.method} {target} HTTP/{head.http_version}"
-        return f'{date} {client[0] if client else "unix"} "{request}"'
+            target = f"{target}?{_shown(head.query_string)}"
+        return (
+            f"{date} {client[0] if client else 'unix'}"
+            f' "{head.method} {target} HTTP/{head.http_version}"'
+        )
 
     def _end(self, exchange: Exchange) -> str:
         # What the server answers itself runs on no thread or loop of a gateway.
@@ -357,3 +360,9 @@ def escape(text: str) -> str:
     if _UNSAFE.search(text) is None:
         return text
     return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+@lru_cache(maxsize=1024)
+def _shown(raw: bytes) -> str:
+    """A path or query, as it stands in a line; the same few are asked for over and over."""
+    return escape(raw.decode("latin-1"))
