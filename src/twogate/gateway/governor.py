@@ -33,9 +33,9 @@ BUSY_FROM = 0.96
 STALLED_AFTER = 10
 #: A rate is measured over this many seconds, and more until this many jobs were taken.
 WINDOW, WINDOW_JOBS, LONGEST_WINDOW = 0.024, 60, 0.1
-#: More threads are kept if the rate grows by this factor, fewer if it does not fall below this one;
-#: a rate is noisy by about as much.
-GROWTH, LOSS = 1.05, 0.95
+#: More threads are kept if the rate grows by this factor, fewer if it does not fall below this one:
+#: a rate is noisy, and a loss that is taken for noise leads to the next.
+GROWTH, LOSS = 1.04, 0.99
 #: Windows to rest after a trial that failed.
 REST = 8
 
