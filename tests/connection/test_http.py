@@ -446,11 +446,15 @@ def test_an_application_that_gives_up_on_who_has_gone_leaves_nothing(
 
 @pytest.mark.parametrize("goodbye", ["close", "reset"])
 def test_who_vanishes_in_a_body_releases_the_application(server: Serving, goodbye: str) -> None:
+    def at_work() -> int:
+        return int(server.statistics()["threads"].busy) + server.tasks()
+
     client = server.connect()
-    client.send(get("/first", "Transfer-Encoding: chunked", method="POST") + chunk(b"x"))
-    time.sleep(0.05)
+    client.send(get("/echo", "Transfer-Encoding: chunked", method="POST") + chunk(b"x"))
+    eventually(lambda: at_work() >= 1)
     getattr(client, goodbye)()
     eventually(lambda: server.statistics()["connections"] == 0)
+    eventually(lambda: at_work() == 0)
 
 
 def test_over_a_unix_socket(gate: Gate, tmp_path: Path) -> None:

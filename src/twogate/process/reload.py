@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +18,6 @@ __all__ = ["find_sources", "is_source", "watch"]
 
 Stamp: TypeAlias = tuple[int, int, int]
 Snapshot: TypeAlias = dict[str, Stamp]
-Changes: TypeAlias = Callable[[list[Path], float], Iterator[set[str]]]
 
 #: Seconds between two looks that nobody asks for; scanning takes at most a tenth of the time,
 #: however many files.
