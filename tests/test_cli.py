@@ -342,6 +342,7 @@ def test_a_project_is_served_through_both_gateways(shell: Shell, workers: str) -
         "  project   mysite.settings (named by manage.py)",
         "  WSGI      mysite.wsgi.application",
         "  ASGI      mysite.asgi.application",
+        "  handler   Twogate's, in the place of Django's",
         "  views     2 URL patterns, 1 to WSGI and 1 to ASGI",
     ]
     lines = (shell.folder / "access.log").read_text(encoding="utf-8").splitlines()

@@ -111,12 +111,18 @@ def test_sockets_that_are_closed_before_the_end(server: Serving) -> None:
         socket.create_connection(server.address, 1)
 
 
-def test_a_stop_without_connections_takes_no_time(server: Serving) -> None:
-    server.ask(get("/hello"))
-    eventually(lambda: server.statistics()["connections"] == 0)
-    began = time.monotonic()
-    server.stopping(30).result(10)
-    assert time.monotonic() - began < 0.5
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_stop_without_connections_takes_no_time(gateway: str, gate: Gate) -> None:
+    def stop() -> float:
+        with serving(**{gateway: getattr(gate, gateway)}) as server:
+            server.ask(get("/hello"))
+            eventually(lambda: server.statistics()["connections"] == 0)
+            began = time.monotonic()
+            server.stopping(30).result(10)
+            return time.monotonic() - began
+
+    # A last call would take a second each time; a busy machine takes its time now and then.
+    assert min(stop() for _ in range(3)) < 0.5
 
 
 def test_a_first_request_that_is_late_is_answered(server: Serving) -> None:

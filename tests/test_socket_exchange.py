@@ -18,7 +18,8 @@ def members() -> set[str]:
 
 def test_the_connection_has_every_member() -> None:
     assert members() == {
-        "writable", "closed", "listener", "take", "send", "send_frame", "when_writable", "close",
+        "writable", "closed", "listener", "take", "send", "when_writable", "close",
+        "join", "leave",
     }  # fmt: skip
     assert all(hasattr(WebSocketConnection, name) for name in members())
 

@@ -301,6 +301,10 @@ class Config:
         "Which gateway serves HTTP requests: auto asks each view, the others force one.",
         metavar="auto|wsgi|asgi",
     )
+    stock_handler: bool = option(
+        False, switch, "project",
+        "Keep Django's own handlers; Twogate's give the same answers with fewer threads.",
+    )
     lifespan: str = option(
         "auto", choice("auto", "on", "off"), "project",
         "The ASGI lifespan protocol: auto speaks it if the application does, on insists.",
@@ -393,6 +397,17 @@ class Config:
     )
     websocket_compression: bool = option(
         True, switch, "websockets", "Compress messages (permessage-deflate) if the client can.",
+    )
+    websocket_broadcast_buffer: int = option(
+        1048576, size, "websockets",
+        "How much of what is broadcast may wait for one client that reads slowly.",
+        metavar="BYTES",
+    )
+    websocket_slow_reader: str = option(
+        "close", choice("close", "drop-oldest"), "websockets",
+        "What happens beyond that: the client is told to come back later (1013), or loses the"
+        " oldest messages.",
+        metavar="close|drop-oldest",
     )
 
     access_logfile: str = option(

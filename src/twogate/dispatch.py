@@ -48,6 +48,7 @@ class Applications:
     :ivar asgi: an ASGI 3 application, or ``None``.
     :ivar chooser: picks the gateway of an HTTP request when both are there; ``None`` sends all of
         them to WSGI.
+    :ivar use_threads: is given the worker's threads before anything is served, or ``None``.
     :ivar debug: show the choice in a ``Server-Timing`` header.
     :ivar notes: lines for the start-up message: the gateways found, URL patterns per gateway, what
         looks wrong (those start with ``"warning: "``).
@@ -56,6 +57,7 @@ class Applications:
     wsgi: Callable[..., Any] | None = None
     asgi: Callable[..., Any] | None = None
     chooser: Chooser | None = None
+    use_threads: Callable[[Any], None] | None = None
     debug: bool = False
     notes: list[str] = field(default_factory=list)
 

@@ -7,6 +7,7 @@
     ├── ProjectError            the project cannot be found or loaded (exit status 1)
     ├── PeerError               the peer broke the rules: answered with 4xx/5xx, logged at info
     ├── ApplicationError        the application broke the rules of its gateway: 500, logged
+    ├── RealtimeError           a real-time function cannot be used here
     ├── ClientDisconnected      the client is gone (also an OSError: that is what code expects)
     └── WorkerFailed            a worker process could not start (exit status 1)
 """
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigError",
     "PeerError",
     "ProjectError",
+    "RealtimeError",
     "TwogateError",
     "WorkerFailed",
 ]
@@ -84,6 +86,10 @@ class PeerError(TwogateError):
 
 class ApplicationError(TwogateError):
     """The application broke a rule of WSGI or ASGI; the message quotes the rule."""
+
+
+class RealtimeError(TwogateError):
+    """A real-time function cannot be used here; the message says why and what to do about it."""
 
 
 class ClientDisconnected(TwogateError, OSError):

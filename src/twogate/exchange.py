@@ -351,8 +351,13 @@ class Exchange:
             self._over_waiter = callback
 
     def upgrade(self, make: Callable[..., Any]) -> Any:
-        """Leave HTTP after the encoded 101 was written; see :meth:`Carrier.upgrade`."""
-        return self._carrier.upgrade(self, make)
+        """Leave HTTP after the encoded 101 was written; see :meth:`Carrier.upgrade`.
+
+        This is the last the exchange asks of its carrier, and it lets go of it: a WebSocket lives
+        long, and its log lines need the exchange.
+        """
+        carrier, self._carrier = self._carrier, cast("Carrier", None)
+        return carrier.upgrade(self, make)
 
     # For the connection.
 

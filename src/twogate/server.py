@@ -29,6 +29,8 @@ from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
 from twogate.observe.observer import Observer
 from twogate.protocol.http1_reader import Limits
+from twogate.realtime import topics
+from twogate.realtime.hub import Hub
 
 __all__ = ["Server"]
 
@@ -77,11 +79,14 @@ class Server:
         config = self._config
         loop = asyncio.get_running_loop()
         self._threads = WorkerThreads(loop, config.threads)
+        if self._applications.use_threads is not None:
+            self._applications.use_threads(self._threads)
         self._lifespan: Lifespan | None = None
         if self._applications.asgi is not None and config.gateway != "wsgi":
             self._lifespan = Lifespan(self._applications.asgi, config.lifespan)
             await self._lifespan.startup()
         self._context = self._make_context(loop)
+        self._detach_hub = topics.attach(self._context.hub, loop)
         self._started = True
         self._sweep()
         self._observer.limit = _with_jitter(config.max_requests, config.max_requests_jitter)
@@ -116,6 +121,7 @@ class Server:
             body_timeout=body_timeout,
             interval=min(1.0, max(0.05, shortest / 4)),
             debug=self._applications.debug,
+            hub=Hub(config.websocket_broadcast_buffer, config.websocket_slow_reader),
         )
 
     def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Dispatcher:
@@ -164,6 +170,7 @@ class Server:
         context.default_headers = tuple(headers)
         for connection in list(context.connections):
             connection.tick(context.now)
+        context.hub.tick(context.now)
 
     async def stop(self, graceful_timeout: float) -> None:
         """Stop accepting, finish what is under way within ``graceful_timeout`` s, cut the rest.
@@ -200,6 +207,7 @@ class Server:
                 await gateway.finish(max(0.0, deadline - context.loop.time()))
         if self._lifespan is not None:
             await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
+        self._detach_hub()
         self._sweeper.cancel()
         await context.loop.run_in_executor(None, self._threads.close, _THREADS_GRACE)
 
@@ -218,12 +226,13 @@ class Server:
                     await self._context.loop.connect_accepted_socket(self._connect, sock)
 
     def statistics(self) -> dict[str, Any]:
-        """The state of the server now: connections, requests, threads."""
+        """The state of the server now: connections, requests, threads, broadcasts."""
         return {
             "connections": len(self._context.connections),
             "requests": self._observer.finished,
             "tasks": sum(g.running for g in (self._asgi, self._websocket) if g is not None),
             "threads": self._threads.statistics(),
+            "broadcast": self._context.hub.statistics(),
         }
 
     def _retire(self) -> None:

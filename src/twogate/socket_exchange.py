@@ -33,8 +33,14 @@ class SocketExchange(Protocol):
         :raises ClientDisconnected: the WebSocket is closed.
         """
 
-    def send_frame(self, frame: bytes) -> None:
-        """Send what :func:`~twogate.protocol.websocket.encode_frame` made, like :meth:`send`."""
+    def join(self, topic: str) -> None:
+        """Have what is broadcast to a topic sent to the peer; see :mod:`twogate.realtime`.
+
+        A WebSocket that closes leaves everything; one that is closed joins nothing.
+        """
+
+    def leave(self, topic: str) -> None:
+        """The opposite; does nothing when it has not joined."""
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call back once the peer has taken enough of what was sent, or the WebSocket is closed."""

@@ -25,6 +25,7 @@ from twogate.errors import ClientDisconnected
 from twogate.observe.observer import Observer
 from twogate.protocol.http1_reader import Limits
 from twogate.protocol.websocket import ClosedSocket, WebSocketFraming, encode_frame
+from twogate.realtime.hub import DROP_OLDEST, Hub
 
 SECONDS = 20.0
 
@@ -73,11 +74,13 @@ class Pair:
 
     opened: ClassVar[list[Pair]] = []
 
-    def __init__(self, compressed: bool = False, **settings: Any) -> None:
+    def __init__(self, compressed: bool = False, hub: Hub | None = None, **settings: Any) -> None:
         self.settings = WebSocketSettings(**settings)
         self.loop = asyncio.get_running_loop()
         self.observer = Count()
-        self.context = Context(self.loop, lambda _: None, self.observer, Limits(), 5.0, 5.0, 5.0)
+        self.context = Context(
+            self.loop, lambda _: None, self.observer, Limits(), 5.0, 5.0, 5.0, hub=hub or Hub()
+        )
         self.peer = ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=None)
         self.server = ServerProtocol(state=OPEN)
         if compressed:
@@ -162,7 +165,7 @@ async def test_messages_go_both_ways() -> None:
     assert await take(connection) == "hello"
     connection.send("there")
     connection.send(b"\x00")
-    connection.send_frame(encode_frame(1, b"prepared"))
+    assert connection.offer(encode_frame(1, b"prepared"))
     frames = [await pair.frame() for _ in range(3)]
     assert [bytes(frame.data) for frame in frames] == [b"there", b"\x00", b"prepared"]
     assert [frame.opcode for frame in frames] == [Opcode.TEXT, Opcode.BINARY, Opcode.TEXT]
@@ -294,6 +297,210 @@ async def test_pings_of_a_peer_that_does_not_read_cost_one_pong() -> None:
     while (frame := await pair.frame()).opcode is not Opcode.PONG:
         pass
     assert bytes(frame.data) == b"1999"
+
+
+# Broadcasts.
+
+
+async def fill(connection: WebSocketConnection) -> int:
+    """Send until the peer's not reading is felt; the number of messages."""
+    count = 0
+    while connection.writable:
+        connection.send(bytes(65536))
+        count += 1
+        await asyncio.sleep(0)
+    return count
+
+
+@on_loop
+async def test_what_is_broadcast_keeps_its_place_among_the_application_s_messages() -> None:
+    pair = Pair(compressed=True)
+    connection = await pair.open()
+    connection.join("t")
+    expected = []
+    for number in range(20):
+        text = f"{number} " * 1000  # long enough to be compressed when the application sends it
+        connection.send(text)
+        assert pair.context.hub.deliver("t", text + "!") == 1
+        expected += [text, text + "!"]
+    frames = [await pair.frame() for _ in range(40)]
+    assert [str(frame.data, "utf-8") for frame in frames] == expected
+    assert all(frame.fin and frame.opcode is Opcode.TEXT for frame in frames)
+
+
+@on_loop
+async def test_it_leaves_what_it_has_left() -> None:
+    pair = Pair()
+    connection, hub = await pair.open(), pair.context.hub
+    connection.join("a")
+    connection.join("b")
+    connection.leave("a")
+    assert (hub.deliver("a", "x"), hub.deliver("b", "y")) == (0, 1)
+    assert bytes((await pair.frame()).data) == b"y"
+
+
+@on_loop
+async def test_every_end_leaves_every_topic_before_it_is_told() -> None:
+    async def peer_closes(pair: Pair, connection: WebSocketConnection) -> None:
+        pair.peer.send_close(1000)
+        await pair.send()
+
+    async def peer_vanishes(pair: Pair, connection: WebSocketConnection) -> None:
+        pair.socket.close()
+
+    async def peer_breaks_a_rule(pair: Pair, connection: WebSocketConnection) -> None:
+        await pair.send(encode_frame(1, b"not masked"))
+
+    async def we_close(pair: Pair, connection: WebSocketConnection) -> None:
+        connection.close(1000)
+
+    async def we_drain(pair: Pair, connection: WebSocketConnection) -> None:
+        connection.drain()
+
+    async def we_abort(pair: Pair, connection: WebSocketConnection) -> None:
+        connection.abort()
+
+    async def peer_is_dead(pair: Pair, connection: WebSocketConnection) -> None:
+        pair.tick(connection, 41)
+
+    ends = (peer_closes, peer_vanishes, peer_breaks_a_rule, we_close, we_drain, we_abort)
+    for end in (*ends, peer_is_dead):
+        pair = Pair()
+        connection, hub = await pair.open(), pair.context.hub
+        for topic in "abc":
+            connection.join(topic)
+        left: list[int] = []
+        connection.listener = functools.partial(_note_sockets, left, hub)
+        await end(pair, connection)
+        await until(lambda seen=left: seen)  # type: ignore[misc]
+        assert left == [0], end.__name__
+        connection.join("too late")
+        assert hub.statistics().topics == 0
+        assert hub.deliver("a", "x") == 0
+
+
+def _note_sockets(left: list[int], hub: Hub) -> None:
+    left.append(hub.statistics().sockets)
+
+
+@on_loop
+async def test_a_slow_reader_has_what_waited_once_it_reads() -> None:
+    pair = Pair(hub=Hub(backlog=1 << 20))
+    connection, hub = await pair.open(), pair.context.hub
+    connection.join("t")
+    count = await fill(connection)
+    for number in range(500):
+        assert hub.deliver("t", f"{number:1000}") == 1
+    assert hub.statistics().waiting == 500
+    sizes = [len((await pair.frame()).data) for _ in range(count)]
+    assert sizes == [65536] * count
+    assert [int((await pair.frame()).data) for _ in range(500)] == list(range(500))
+    assert hub.statistics().waiting == 0
+    assert hub.statistics().delivered == 500
+    assert connection._backlog is None
+    hub.deliver("t", "direct")
+    assert bytes((await pair.frame()).data) == b"direct"
+
+
+@on_loop
+async def test_a_reader_that_is_too_slow_is_closed_with_1013_and_others_are_served() -> None:
+    hub = Hub(backlog=100_000)
+    stuck, reading = Pair(hub=hub), Pair(hub=hub)
+    slow, quick = await stuck.open(), await reading.open()
+    slow.join("t")
+    quick.join("t")
+    await fill(slow)
+    for number in range(200):
+        hub.deliver("t", f"{number:1000}")
+        assert int((await reading.frame()).data) == number
+    assert slow.closed == ClosedSocket(1013, "this client reads too slowly")
+    statistics = hub.statistics()
+    assert (statistics.closed, statistics.sockets, statistics.waiting) == (1, 1, 0)
+    assert statistics.delivered == 200
+    assert 90 < statistics.dropped < 110
+    while (frame := await stuck.frame()).opcode is not Opcode.CLOSE:
+        assert len(frame.data) == 65536
+    assert bytes(frame.data)[:2] == (1013).to_bytes(2, "big")
+
+
+@on_loop
+async def test_or_it_loses_the_oldest() -> None:
+    hub = Hub(backlog=100_000, slow_reader=DROP_OLDEST)
+    pair = Pair(hub=hub)
+    connection = await pair.open()
+    connection.join("t")
+    count = await fill(connection)
+    for number in range(1000):
+        hub.deliver("t", f"{number:1000}")
+    for _ in range(count):
+        await pair.frame()
+    first = int((await pair.frame()).data)
+    rest = [int((await pair.frame()).data) for _ in range(999 - first)]
+    assert rest == list(range(first + 1, 1000))
+    statistics = hub.statistics()
+    assert (statistics.dropped, statistics.delivered) == (first, 1000 - first)
+    assert 890 < first < 910
+    assert connection.closed is None
+
+
+@on_loop
+async def test_what_waits_goes_out_before_our_close_frame() -> None:
+    pair = Pair()
+    connection = await pair.open()
+    connection.join("t")
+    count = await fill(connection)
+    pair.context.hub.deliver("t", "last words")
+    connection.drain()
+    for _ in range(count):
+        await pair.frame()
+    assert bytes((await pair.frame()).data) == b"last words"
+    assert (await pair.frame()).opcode is Opcode.CLOSE
+    assert pair.context.hub.statistics().delivered == 1
+
+
+@on_loop
+async def test_what_waits_for_a_peer_that_vanishes_is_counted_as_dropped() -> None:
+    pair = Pair()
+    connection = await pair.open()
+    connection.join("t")
+    await fill(connection)
+    for _ in range(7):
+        pair.context.hub.deliver("t", "x")
+    pair.transport.abort()
+    await until(lambda: connection.closed)
+    statistics = pair.context.hub.statistics()
+    assert (statistics.dropped, statistics.waiting, statistics.closed) == (7, 0, 0)
+
+
+@on_loop
+async def test_broadcasts_without_end_do_not_silence_the_application() -> None:
+    hub = Hub(backlog=200_000, slow_reader=DROP_OLDEST)
+    pair = Pair(hub=hub)
+    connection = await pair.open()
+    connection.join("t")
+    await fill(connection)
+    connection.when_writable(lambda: connection.send("mine"))
+    while bytes((await pair.frame()).data) != b"mine":
+        for _ in range(100):
+            hub.deliver("t", "x" * 1000)
+    assert hub.statistics().dropped
+
+
+@on_loop
+async def test_a_peer_that_reads_broadcasts_slowly_is_not_taken_for_dead() -> None:
+    hub = Hub(backlog=300_000, slow_reader=DROP_OLDEST)
+    pair = Pair(hub=hub)
+    connection = await pair.open()
+    connection.join("t")
+    await fill(connection)
+    for _ in range(6):
+        hub.deliver("t", "x" * 300_000)
+        while connection._backlog is not None:
+            await pair.loop.sock_recv(pair.socket, 65536)
+            await asyncio.sleep(0)
+        hub.deliver("t", "x" * 300_000)
+        pair.tick(connection, 18)
+    assert connection.closed is None
 
 
 # Ends.
@@ -487,8 +694,7 @@ async def test_the_end_is_told_once_and_sending_after_it_raises() -> None:
     assert told == [ClosedSocket(1000, "")]
     with pytest.raises(ClientDisconnected):
         connection.send("x")
-    with pytest.raises(ClientDisconnected):
-        connection.send_frame(b"x")
+    assert not connection.offer(b"x")
 
 
 # Time.

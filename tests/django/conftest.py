@@ -7,10 +7,14 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from tests.support.postgres import Postgres, postgres
+from tests.support.settings import configure
 
 SOURCE = Path(__file__).parent.parent.parent / "src"
 
@@ -18,14 +22,10 @@ SOURCE = Path(__file__).parent.parent.parent / "src"
 @pytest.fixture
 def urlconf() -> Iterator[Callable[..., None]]:
     """Sets the URL patterns of this process's Django, and any other settings."""
-    import django
-    from django.conf import settings
     from django.test import override_settings
     from django.urls import clear_url_caches
 
-    if not settings.configured:
-        settings.configure(SECRET_KEY="x", USE_I18N=True, LANGUAGE_CODE="en")
-    django.setup()
+    configure()
     overriding: list[Any] = []
 
     def set_patterns(*patterns: Any, **others: Any) -> None:
@@ -67,3 +67,56 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return write_file
+
+
+#: What the connections of the test's own Django call themselves.
+APPLICATION = "tests of twogate"
+_COUNT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A PostgreSQL database that Django uses, with a table ``line`` of one ``text`` column.
+
+    :ivar own: a connection beside Django's, in autocommit mode.
+    """
+
+    own: psycopg.Connection[Any]
+
+    def connections(self) -> int:
+        """Connections that Django has open now."""
+        return int(self.value(_COUNT, APPLICATION))
+
+    def lines(self) -> list[str]:
+        """What is committed."""
+        return [line for (line,) in self.own.execute("SELECT text FROM line ORDER BY text")]
+
+    def value(self, statement: str, *parameters: Any) -> Any:
+        """The first column of the first row."""
+        row = self.own.execute(statement.encode(), parameters).fetchone()
+        return None if row is None else row[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One server for all tests of a process."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: Postgres, urlconf: Callable[..., None]) -> Iterator[Database]:
+    """PostgreSQL as Django's default database, for threads that have not connected before."""
+    from django.db import connections
+
+    urlconf()
+    entry = {**postgres_server.django, "OPTIONS": {"application_name": APPLICATION}}
+    before = connections.settings["default"]
+    connections.settings["default"] = connections.configure_settings({"default": entry})["default"]
+    try:
+        with psycopg.connect(**postgres_server.parameters, autocommit=True) as own:
+            own.execute("DROP TABLE IF EXISTS line")
+            own.execute("CREATE TABLE line (text text)")
+            yield Database(own)
+    finally:
+        connections.settings["default"] = before

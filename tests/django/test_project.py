@@ -104,6 +104,7 @@ def test_entry_points_beside_the_settings(site: Site) -> None:
         "project: mysite.settings (named by manage.py)",
         "WSGI: mysite.wsgi.application",
         "ASGI: mysite.asgi.application",
+        "handler: Twogate's, in the place of Django's",
         "views: 2 URL patterns, 1 to WSGI and 1 to ASGI",
     ]
     assert loaded["choices"] == [
@@ -112,6 +113,13 @@ def test_entry_points_beside_the_settings(site: Site) -> None:
         "no URL matches",
     ]
     assert not loaded["debug"]
+
+
+def test_django_keeps_its_own_handlers_when_told_to(site: Site) -> None:
+    ours, stock = site.load(), site.load(stock_handler=True)
+    assert "handler: Twogate's, in the place of Django's" in ours["notes"]
+    assert "handler: Django's own (--stock-handler)" in stock["notes"]
+    assert stock["asgi"] == "ASGIHandler"
 
 
 def test_entry_points_that_the_settings_name_are_used_as_they_are(site: Site) -> None:

@@ -86,6 +86,7 @@ def test_scope_has_what_the_specification_names() -> None:
     assert (host, type(port)) == ("127.0.0.1", int)
     host, port = scope["client"]
     assert (host, type(port)) == ("127.0.0.1", int)
+    assert callable(scope["extensions"].pop("twogate.disconnect"))
     assert {key: value for key, value in scope.items() if key not in ("server", "client")} == {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},

@@ -20,6 +20,7 @@ from twogate.observe.observer import Observer
 from twogate.protocol.events import RequestHead
 from twogate.protocol.http1_writer import Payload
 from twogate.protocol.websocket import ClosedSocket, Message, WebSocketFraming
+from twogate.realtime import join, leave
 from twogate.socket_exchange import SocketExchange
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -57,6 +58,7 @@ class Socket:
         self.inbox: list[Message | ClosedSocket] = []
         self.sent: list[Message] = []
         self.drained: list[Callable[[], None]] = []
+        self.topics: list[str] = []
 
     def take(self) -> Message | ClosedSocket | None:
         return self.inbox.pop(0) if self.inbox else None
@@ -66,8 +68,11 @@ class Socket:
             raise ClientDisconnected("closed")
         self.sent.append(message)
 
-    def send_frame(self, frame: bytes) -> None:
-        raise NotImplementedError
+    def join(self, topic: str) -> None:
+        self.topics.append(topic)
+
+    def leave(self, topic: str) -> None:
+        self.topics.remove(topic)
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         self.drained.append(callback)
@@ -256,6 +261,7 @@ async def test_the_scope() -> None:
     (scope,) = scopes
     assert scope.pop("headers") == run.exchange.head.headers
     assert scope.pop("state") == state
+    assert scope["extensions"].pop("twogate.broadcast").keys() == {"join", "leave"}
     assert scope == {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -270,6 +276,93 @@ async def test_the_scope() -> None:
         "subprotocols": ["chat", "v2", "v1"],
         "extensions": {"websocket.http.response": {}},
     }
+
+
+# Topics.
+
+
+@on_loop
+async def test_topics_are_joined_and_left() -> None:
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        join(scope, "a")
+        join(scope, "b")
+        leave(scope, "a")
+        with pytest.raises(TypeError):
+            join(scope, 5)  # type: ignore[arg-type]
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    run = Run(application)
+    await until(lambda: run.socket.topics)
+    assert run.socket.topics == ["b"]
+    run.socket.end(1000)
+    await run.done()
+
+
+@on_loop
+async def test_what_was_joined_before_accepting_counts_from_then_on() -> None:
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        for topic in "abc":
+            join(scope, topic)
+        leave(scope, "b")
+        leave(scope, "never joined")
+        assert run.socket.topics == []
+        await send(ACCEPT)
+        await receive()
+        await receive()
+
+    run = Run(application)
+    await until(lambda: run.socket.topics)
+    assert sorted(run.socket.topics) == ["a", "c"]
+    run.socket.end(1000)
+    await run.done()
+    assert not run.observer.failed
+
+
+@on_loop
+async def test_one_that_is_refused_joins_nothing() -> None:
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        join(scope, "a")
+        await send(CLOSE)
+        join(scope, "b")
+
+    run = await Run(application).done()
+    assert run.socket.topics == []
+    assert not run.observer.failed
+
+
+@on_loop
+async def test_a_thread_joins_in_the_order_of_what_it_does() -> None:
+    """As a sync consumer does, whose methods run on a thread."""
+
+    def connect(scope: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
+        join(scope, "before")
+        send(ACCEPT)
+        join(scope, "after")
+        leave(scope, "before")
+
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+
+        def send_and_wait(message: dict[str, Any]) -> None:
+            asyncio.run_coroutine_threadsafe(_run(send, message), loop).result(10)
+            seen.append(list(run.socket.topics))
+
+        await asyncio.to_thread(connect, scope, send_and_wait)
+        await receive()
+        await receive()
+
+    seen: list[list[str]] = []
+    run = Run(application)
+    await until(lambda: run.socket.topics == ["after"])
+    assert seen == [["before"]]
+    run.socket.end(1000)
+    await run.done()
+
+
+async def _run(send: Send, message: dict[str, Any]) -> None:
+    await send(message)
 
 
 @on_loop

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from tests.support.gateways import serve
+from tests.support.settings import configure
 
 from twogate.errors import WorkerFailed
 from twogate.gateway.asgi import Message, Scope
@@ -113,8 +113,7 @@ def test_off_says_nothing_to_the_application() -> None:
 def test_django_is_served_without_it_and_not_a_word_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    if not settings.configured:
-        settings.configure(SECRET_KEY="x", USE_I18N=True, LANGUAGE_CODE="en")
+    configure()
     live(ASGIHandler())
     assert records(caplog, logging.INFO) == []
     assert "ASGI/HTTP connections, not lifespan" in records(caplog, logging.DEBUG)[0]

@@ -240,3 +240,23 @@ async def test_a_post_to_a_loop_that_is_closed_is_dropped() -> None:
     pool = WorkerThreads(other, 1)
     other.close()
     pool.post(pytest.fail, "nobody is left to run this")
+
+
+@on_loop
+async def test_idle_threads_and_ending_threads_say_so() -> None:
+    idle: list[str] = []
+    ended: list[str] = []
+
+    def fail() -> None:
+        ended.append(threading.current_thread().name)
+        raise ValueError("which nobody shall notice")
+
+    async with Pool(2) as pool:
+        pool.on_idle = lambda: idle.append(threading.current_thread().name)
+        pool.on_end = fail
+        gate = threading.Event()
+        run(pool, lambda _: gate.wait(10), None)
+        run(pool, lambda _: gate.set(), None)
+        await until(lambda: len(set(idle)) == 2)
+        assert ended == []
+    assert sorted(ended) == ["thread-1", "thread-2"]

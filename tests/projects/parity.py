@@ -19,8 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 FILE = Path(tempfile.gettempdir()) / f"twogate-parity-{os.getpid()}"
 
 
@@ -50,8 +48,9 @@ SETTINGS: dict[str, Any] = {
     ],
 }
 
-if not settings.configured:
-    settings.configure(SECRET_KEY="x", USE_I18N=True, LANGUAGE_CODE="en")
+from tests.support.settings import configure  # noqa: E402
+
+configure()
 
 from django.contrib import messages  # noqa: E402
 from django.http import (  # noqa: E402

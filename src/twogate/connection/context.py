@@ -11,6 +11,7 @@ from twogate.exchange import Exchange
 from twogate.observe.observer import Observer
 from twogate.protocol.http1_reader import Limits
 from twogate.protocol.http1_writer import Headers
+from twogate.realtime.hub import Hub
 
 __all__ = ["Connection", "Context"]
 
@@ -43,6 +44,7 @@ class Context:
     :ivar default_headers: ``Date`` and ``Server``, renewed by the sweep.
     :ivar draining: the server is about to stop: connections close after their current response.
     :ivar connections: all that are open.
+    :ivar hub: the topics that WebSockets have joined.
     :ivar drained: set when the server is draining and the last connection is gone.
     """
 
@@ -60,6 +62,7 @@ class Context:
     draining: bool = False
     debug: bool = False
     connections: set[Connection] = field(default_factory=set)
+    hub: Hub = field(default_factory=Hub)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
 
     def forget(self, connection: Connection) -> None:

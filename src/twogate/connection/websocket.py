@@ -20,6 +20,7 @@ from twogate.protocol.websocket import (
     WebSocketFraming,
     encode_frame,
 )
+from twogate.realtime.backlog import Backlog
 from twogate.socket_exchange import OpenSocket
 
 __all__ = ["WebSocketConnection", "WebSocketSettings", "opener"]
@@ -27,6 +28,7 @@ __all__ = ["WebSocketConnection", "WebSocketSettings", "opener"]
 _ABNORMAL = 1006
 _INTERNAL_ERROR = 1011
 _SERVICE_RESTART = 1012
+_TRY_AGAIN_LATER = 1013
 
 _PING_FRAME = encode_frame(9, b"")
 
@@ -81,6 +83,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "_backlog",
         "_context",
         "_drain_waiters",
         "_end_taken",
@@ -122,6 +125,8 @@ class WebSocketConnection(asyncio.Protocol):
         # Reading has stopped until enough messages are taken.
         self._paused = False
         self._drain_waiters: list[Callable[[], None]] = []
+        # Broadcasts that wait for the peer to read: while there are any, it is not writable.
+        self._backlog: Backlog | None = None
         # The answer to the latest ping, while the peer does not read (RFC 6455 §5.5.3).
         self._pong = b""
         # Since the last tick something was received. A flag, because reading a clock costs more.
@@ -152,11 +157,14 @@ class WebSocketConnection(asyncio.Protocol):
             raise ClientDisconnected("The WebSocket is closed.")
         self._transport.write(self._framing.encode(message))
 
-    def send_frame(self, frame: bytes) -> None:
-        """See :meth:`twogate.socket_exchange.SocketExchange.send_frame`."""
-        if self.closed is not None:
-            raise ClientDisconnected("The WebSocket is closed.")
-        self._transport.write(frame)
+    def join(self, topic: str) -> None:
+        """See :meth:`twogate.socket_exchange.SocketExchange.join`."""
+        if self.closed is None:
+            self._context.hub.join(topic, self)
+
+    def leave(self, topic: str) -> None:
+        """See :meth:`twogate.socket_exchange.SocketExchange.leave`."""
+        self._context.hub.leave(topic, self)
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """See :meth:`twogate.socket_exchange.SocketExchange.when_writable`."""
@@ -171,6 +179,30 @@ class WebSocketConnection(asyncio.Protocol):
             self._messages.clear()
             self._held = 0
             self._begin_closing(code, reason)
+
+    # For the hub.
+
+    def offer(self, frame: bytes) -> bool:
+        """See :meth:`twogate.realtime.hub.Sink.offer`.
+
+        It needs no look at what the application is sending: a message of the application leaves
+        whole and in one step, too, so no frame can fall between the fragments of another message
+        (RFC 6455 §5.4).
+        """
+        if self.closed is not None:
+            return False
+        if self.writable:
+            self._transport.write(frame)
+            return True
+        return self._let_wait(frame)
+
+    def _let_wait(self, frame: bytes) -> bool:
+        if self._backlog is None:
+            self._backlog = Backlog(self._context.hub)
+        if self._backlog.add(frame):
+            return True
+        self._begin_closing(_TRY_AGAIN_LATER, "this client reads too slowly")
+        return False
 
     # For the server.
 
@@ -255,11 +287,19 @@ class WebSocketConnection(asyncio.Protocol):
         self.writable = False
 
     def resume_writing(self) -> None:
-        """The peer has read most of what was written."""
-        self.writable = True
+        """The peer has read most of what was written, which is a sign of life."""
+        self.writable = self._heard = True
         if self._pong:
             pong, self._pong = self._pong, b""
             self._transport.write(pong)
+        backlog = self._backlog
+        if backlog is not None:
+            while backlog and self.writable:
+                self._transport.write(backlog.take())
+            if not backlog:
+                self._backlog = None
+        # Also when it is not writable again: broadcasts without end must not silence the
+        # application, which sends one message for each time it is called.
         self._wake_writers()
 
     def _pump(self) -> None:
@@ -320,6 +360,8 @@ class WebSocketConnection(asyncio.Protocol):
             self._end(end)
 
     def _begin_closing(self, code: int, reason: str) -> None:
+        while self._backlog:
+            self._transport.write(self._backlog.take())
         self._transport.write(self._framing.close(code, reason))
         self._end(ClosedSocket(code, reason))
         if self._paused:
@@ -330,6 +372,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _end(self, end: ClosedSocket) -> None:
         self.closed = end
+        self._context.hub.drop(self)
+        if self._backlog is not None:
+            self._backlog.discard()
+            self._backlog = None
         self._since = None  # a tick starts the time to close
         self._pong = b""
         self._wake_writers()

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +64,10 @@ def _load_named(config: Config) -> Applications:
     _import_from(Path.cwd())
     applications = Applications()
     if config.wsgi is not None:
-        applications.wsgi = _import_application(config.wsgi, "--wsgi")
+        applications.wsgi = _import_application(config, config.wsgi, "--wsgi")
         applications.notes.append(f"WSGI: {config.wsgi}")
     if config.asgi is not None:
-        applications.asgi = _import_application(config.asgi, "--asgi")
+        applications.asgi = _import_application(config, config.asgi, "--asgi")
         applications.notes.append(f"ASGI: {config.asgi}")
     if {"django.core.wsgi", "django.core.asgi"} & set(sys.modules):
         _check_kind("wsgi", applications.wsgi, config.wsgi or "")
@@ -100,7 +101,7 @@ def _all_django(config: Config, applications: Applications) -> bool:
     )
 
 
-def _import_application(spelling: str, setting: str) -> Callable[..., Any]:
+def _import_application(config: Config, spelling: str, setting: str) -> Callable[..., Any]:
     name, _, attributes = spelling.partition(":")
     with explaining(f"importing {name}"):
         if not _exists(name):
@@ -108,7 +109,8 @@ def _import_application(spelling: str, setting: str) -> Callable[..., Any]:
                 f"{setting} names the module {name!r}, which does not exist.",
                 f"Check the spelling; modules are looked for in {sys.path[0]} first.",
             )
-        module = importlib.import_module(name)
+        with _handlers(config):
+            module = importlib.import_module(name)
     found: Any = module
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
@@ -120,6 +122,15 @@ def _import_application(spelling: str, setting: str) -> Callable[..., Any]:
             f"Name the application itself with {setting}.",
         )
     return found  # type: ignore[no-any-return]
+
+
+def _handlers(config: Config) -> AbstractContextManager[None]:
+    """While entry points are imported: where they ask Django for a handler, they get ours."""
+    if "django.conf" not in sys.modules:  # neither of the named applications may be Django's
+        return nullcontext()
+    from twogate.django.substitution import handlers_in_place
+
+    return handlers_in_place(not config.stock_handler)
 
 
 def _import_from(folder: Path) -> None:
@@ -137,7 +148,7 @@ def _load_project(config: Config, project: Project) -> Applications:
     applications = Applications()
     applications.notes.append(f"project: {project.settings} (named by {project.found_by})")
     for kind in ("wsgi", "asgi"):
-        setattr(applications, kind, _entry_point(kind, project, applications.notes))
+        setattr(applications, kind, _entry_point(config, kind, project, applications.notes))
     _add_django(config, applications)
     return applications
 
@@ -179,11 +190,13 @@ def _exists(module: str) -> bool:
         raise
 
 
-def _entry_point(kind: str, project: Project, notes: list[str]) -> Callable[..., Any]:
+def _entry_point(
+    config: Config, kind: str, project: Project, notes: list[str]
+) -> Callable[..., Any]:
     spelling, setting = _find_entry_point(kind, project)
     if spelling is None:
-        return _stock(kind, project, notes)
-    application = _import_application(spelling, setting)
+        return _missing(config, kind, project, notes)
+    application = _import_application(config, spelling, setting)
     _check_kind(kind, application, spelling)
     notes.append(f"{kind.upper()}: {spelling.replace(':', '.')}{_protocols(application)}")
     return application
@@ -237,10 +250,10 @@ def _beside(kind: str, settings: str, other: str) -> list[str]:
     return found
 
 
-def _stock(kind: str, project: Project, notes: list[str]) -> Callable[..., Any]:
-    """Django's own handler in place of an entry point that the project does not have."""
+def _missing(config: Config, kind: str, project: Project, notes: list[str]) -> Callable[..., Any]:
+    """A bare handler in place of an entry point that the project does not have."""
     getter = f"get_{kind}_application"
-    with explaining(f"calling Django's {getter}()"):
+    with explaining(f"calling Django's {getter}()"), _handlers(config):
         application = getattr(importlib.import_module(f"django.core.{kind}"), getter)()
     notes.append(f"{kind.upper()}: Django's own {getter}()")
     file = "/".join([*project.settings.split(".")[:-1][:1], f"{kind}.py"])
@@ -296,6 +309,7 @@ def _add_django(config: Config, applications: Applications) -> None:
 
     applications.debug = bool(settings.DEBUG)
     http = _http_side(applications.asgi)
+    _add_handlers(config, applications)
     counts = _count(applications.notes)
     if config.gateway == "auto" and applications.wsgi and applications.asgi and http.served:
         _add_chooser(applications, http, counts)
@@ -303,6 +317,21 @@ def _add_django(config: Config, applications: Applications) -> None:
         _check_http_is_optional(config, counts, applications.notes)
     _warn(config, counts, applications.notes)
     _serve_static(applications)
+
+
+def _add_handlers(config: Config, applications: Applications) -> None:
+    """Threads for what the ASGI side may not do on the loop, and the note on the handlers."""
+    from twogate.django import substitution
+    from twogate.django.executors import leasing, use_threads
+    from twogate.django.traces import look_around
+
+    loaded = [app for app in (applications.wsgi, applications.asgi) if app is not None]
+    wanted = not config.stock_handler
+    applications.notes.append(f"handler: {substitution.describe(wanted, loaded)}")
+    if wanted and applications.asgi is not None:
+        look_around()
+        applications.asgi = leasing(applications.asgi)
+        applications.use_threads = use_threads
 
 
 def _http_side(asgi: Any) -> _Http:

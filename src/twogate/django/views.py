@@ -1,4 +1,5 @@
-"""What a view says of itself: its name, its gateway, and whether it is a coroutine function.
+"""What code says of itself: a view its name, its gateway and whether it is a coroutine function, a
+middleware that it never blocks.
 
 Imports nothing of Django, so that a project's views may import it at any time. Any thread.
 """
@@ -11,11 +12,21 @@ from typing import Any, Literal, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 
-__all__ = ["declared_gateway", "gateway", "is_async", "name_of"]
+__all__ = [
+    "declared_gateway",
+    "declares_nonblocking",
+    "gateway",
+    "is_async",
+    "name_of",
+    "nonblocking",
+]
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 _ATTRIBUTE = "twogate_gateway"
+
+_Declared = TypeVar("_Declared")
+_NONBLOCKING = "twogate_nonblocking"
 
 
 def gateway(name: Literal["wsgi", "asgi"]) -> Callable[[_View], _View]:
@@ -45,6 +56,25 @@ def declared_gateway(view: Any) -> str | None:
     if declared is None and isinstance(view, functools.partial):
         return declared_gateway(view.func)
     return declared
+
+
+def nonblocking(declared: _Declared) -> _Declared:
+    """Declare that something never blocks, so that it may run on the event loop.
+
+    For a middleware class (all its hooks), for one hook, and for a receiver of
+    ``request_started`` or ``request_finished``::
+
+        @nonblocking
+        class Stamp(MiddlewareMixin):
+            def process_response(self, request, response): ...
+    """
+    setattr(declared, _NONBLOCKING, True)
+    return declared
+
+
+def declares_nonblocking(thing: Any) -> bool:
+    """Whether :func:`nonblocking` was said of this very class or function: none inherits it."""
+    return bool(vars(thing).get(_NONBLOCKING, False))
 
 
 def is_async(view: Any) -> bool:

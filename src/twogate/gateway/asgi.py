@@ -77,7 +77,7 @@ class AsgiGateway:
         exchange.served_by = "loop"
         call = _Call(exchange, self._loop)
         try:
-            await self._application(self._scope(exchange), call.receive, call.send)
+            await self._application(self._scope(exchange, call), call.receive, call.send)
             call.check_complete()
         except (GeneratorExit, KeyboardInterrupt):
             raise  # the loop itself ends
@@ -90,7 +90,7 @@ class AsgiGateway:
             if cancelled:
                 raise
 
-    def _scope(self, exchange: Exchange) -> Scope:
+    def _scope(self, exchange: Exchange, call: _Call) -> Scope:
         """ASGI, "HTTP Connection Scope"."""
         head, peer = exchange.head, exchange.peer
         return {
@@ -107,7 +107,10 @@ class AsgiGateway:
             "client": peer.client,
             "server": peer.server,
             "state": self._state.copy(),
-            "extensions": {"http.response.pathsend": {}},
+            "extensions": {
+                "http.response.pathsend": {},
+                "twogate.disconnect": call.when_disconnected,
+            },
         }
 
 
@@ -120,7 +123,15 @@ def _is_cancelled() -> bool:
 class _Call:
     """``receive`` and ``send`` of one call of the application."""
 
-    __slots__ = ("_body_given", "_ended", "_exchange", "_loop", "_receivers", "_started")
+    __slots__ = (
+        "_body_given",
+        "_disconnected",
+        "_ended",
+        "_exchange",
+        "_loop",
+        "_receivers",
+        "_started",
+    )
 
     def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
         self._exchange = exchange
@@ -131,6 +142,16 @@ class _Call:
         self._ended = False
         #: Each waiting ``receive``: several tasks of an application may listen for the disconnect.
         self._receivers: list[asyncio.Future[None]] = []
+        self._disconnected: Callable[[], None] | None = None
+
+    def when_disconnected(self, callback: Callable[[], None]) -> None:
+        """The extension ``twogate.disconnect``: call back, once, when the client goes before the
+        response is complete. Spares an application the task that would wait in ``receive``."""
+        self._disconnected = callback
+        if self._exchange.over:
+            self._wake()
+        else:
+            self._exchange.when_over(self._wake)
 
     async def receive(self) -> Message:
         """ASGI, "Request - receive event" and "Disconnect - receive event"."""
@@ -251,6 +272,12 @@ class _Call:
 
     def _wake(self) -> None:
         _resolve(self._receivers)
+        callback = self._disconnected
+        # While the body is still coming, it may be that which wakes us.
+        if callback is not None and self._exchange.over:
+            self._disconnected = None  # it may well refer back to us
+            if not self._ended:
+                callback()
 
     def check_complete(self) -> None:
         """The application has returned: is there a response?"""

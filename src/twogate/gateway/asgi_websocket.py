@@ -30,6 +30,8 @@ from twogate.exchange import Exchange
 from twogate.gateway.asgi import AsgiApplication, Message, Scope, finish_tasks
 from twogate.gateway.failures import tells_of_disconnect
 from twogate.protocol.websocket import ClosedSocket, Handshake, check_close
+from twogate.realtime.hub import check_topic
+from twogate.realtime.topics import EXTENSION
 
 if TYPE_CHECKING:
     from twogate.observe.observer import Observer
@@ -109,8 +111,8 @@ class AsgiWebSocketGateway:
     async def _run(self, exchange: Exchange, handshake: Handshake) -> None:
         exchange.started_at = time.perf_counter()
         exchange.served_by = "loop"
-        scope = self._scope(exchange, handshake.subprotocols)
         call = _Call(exchange, handshake, self._open_socket, self._observer, self._loop)
+        scope = self._scope(exchange, handshake.subprotocols, call)
         del handshake
         try:
             await self._application(scope, call.receive, call.send)
@@ -126,7 +128,7 @@ class AsgiWebSocketGateway:
         finally:
             call.release()
 
-    def _scope(self, exchange: Exchange, subprotocols: list[str]) -> Scope:
+    def _scope(self, exchange: Exchange, subprotocols: list[str], call: _Call) -> Scope:
         """ASGI, "WebSocket Connection Scope"."""
         head, peer = exchange.head, exchange.peer
         return {
@@ -143,7 +145,10 @@ class AsgiWebSocketGateway:
             "server": peer.server,
             "subprotocols": list(subprotocols),
             "state": self._state.copy(),
-            "extensions": {"websocket.http.response": {}},
+            "extensions": {
+                "websocket.http.response": {},
+                EXTENSION: {"join": call.join, "leave": call.leave},
+            },
         }
 
 
@@ -159,6 +164,7 @@ class _Call:
 
     __slots__ = (
         "_accepted_at",
+        "_awaited",
         "_connect_given",
         "_end_given",
         "_end_told",
@@ -192,6 +198,8 @@ class _Call:
         self._end_given = False
         self._end_told = False
         self._accepted_at = 0.0
+        # Topics that were joined before the WebSocket was accepted.
+        self._awaited: set[str] | None = None
         exchange.when_over(self._wake)
 
     # Receiving.
@@ -313,6 +321,9 @@ class _Call:
         self._accepted_at = time.perf_counter()
         self._observer.websocket_opened(exchange)
         socket.listener = self._wake
+        for topic in self._awaited or ():
+            socket.join(topic)
+        self._awaited = None
         self._wake()
 
     def _reject(self, message: Message) -> None:
@@ -373,6 +384,42 @@ class _Call:
 
         sink.when_writable(done)
         await future
+
+    # Topics: the extension twogate.broadcast.
+
+    def join(self, topic: str) -> None:
+        """See :data:`twogate.realtime.topics.EXTENSION`. Any thread."""
+        check_topic(topic)
+        self._run_on_loop(self._join, topic)
+
+    def leave(self, topic: str) -> None:
+        """The opposite. Any thread."""
+        self._run_on_loop(self._leave, topic)
+
+    def _run_on_loop(self, function: Callable[[str], None], topic: str) -> None:
+        if asyncio._get_running_loop() is self._loop:
+            function(topic)
+            return
+        try:
+            self._loop.call_soon_threadsafe(function, topic)
+        except RuntimeError:
+            pass  # the loop is closed, and with it the WebSocket
+
+    def _join(self, topic: str) -> None:
+        socket = self._socket
+        if socket is not None:
+            socket.join(topic)
+        elif self._awaited is None:
+            self._awaited = {topic}
+        else:
+            self._awaited.add(topic)
+
+    def _leave(self, topic: str) -> None:
+        socket = self._socket
+        if socket is not None:
+            socket.leave(topic)
+        elif self._awaited is not None:
+            self._awaited.discard(topic)
 
     # The end.
 

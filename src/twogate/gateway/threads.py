@@ -102,6 +102,10 @@ class WorkerThreads:
         # The controller's memory.
         self._ticking = False
         self._governor = Governor()
+        #: Called by a thread that has had nothing to do for :data:`PARK_AFTER`, or is not needed.
+        self.on_idle: Callable[[], None] | None = None
+        #: Called by a thread that ends.
+        self.on_end: Callable[[], None] | None = None
         self._cpu_time = 0.0
         self._wall_time = 0.0
         self._taken = 0
@@ -264,10 +268,12 @@ class WorkerThreads:
             try:
                 job = take(timeout=PARK_AFTER)
             except Empty:
+                self._call(self.on_idle)
                 if self._park(worker):
                     continue
                 job = take()  # the last one awake waits here, and wakes for nothing else
             if job is None:
+                self._call(self.on_end)
                 return
             worker.busy = True
             function, argument, submitted = job
@@ -282,7 +288,16 @@ class WorkerThreads:
             if self._outbox and self._jobs.empty():
                 self._wake_loop()
             if self._surplus:
+                self._call(self.on_idle)
                 self._park(worker)
+
+    def _call(self, function: Callable[[], None] | None) -> None:
+        if function is None:
+            return
+        try:
+            function()
+        except Exception:
+            logger.exception("What a worker thread does when idle, or at its end, failed")
 
     def _park(self, worker: _Worker) -> bool:
         """Sleep until woken; returns false at once for the last thread awake."""

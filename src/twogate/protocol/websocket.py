@@ -137,7 +137,7 @@ class Handshake:
 
     def __init__(self, head: RequestHead, *, max_message_size: int, compression: bool) -> None:
         self._protocol = protocol = ServerProtocol(
-            extensions=[_deflate()] if compression else None,
+            extensions=_DEFLATE if compression else None,
             state=OPEN,  # its own reader of requests is not needed
             max_size=max_message_size or None,
             logger=cast("Any", _SILENT),
@@ -391,17 +391,18 @@ class WebSocketFraming:
         return ClosedSocket(int(code), reason)
 
 
-def _deflate() -> ServerPerMessageDeflateFactory:
-    # Without context takeover nothing is held between messages: 50 KB less for each connection, a
-    # microsecond more for each compressed message (docs/design/0006-websocket.md). The windows
-    # bound what is held during one.
-    return ServerPerMessageDeflateFactory(
+# Without context takeover nothing is held between messages: 50 KB less for each connection, a
+# microsecond more for each compressed message (docs/design/0006-websocket.md). The windows bound
+# what is held during one. It has no state: one for all connections.
+_DEFLATE = [
+    ServerPerMessageDeflateFactory(
         server_no_context_takeover=True,
         client_no_context_takeover=True,
         server_max_window_bits=12,
         client_max_window_bits=12,
         compress_settings={"memLevel": 5},
     )
+]
 
 
 def _wrong_version() -> PeerError:

@@ -1,0 +1,205 @@
+"""publish() and the stream of events, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.http import HttpRequest
+from django.test import RequestFactory
+
+
+def everything(request: HttpRequest, topic: str) -> bool:
+    return True
+
+
+async def public(request: HttpRequest, topic: str) -> bool:
+    return topic.startswith("public.")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path: the names of sockets may not be long."""
+    with tempfile.TemporaryDirectory(prefix="tg-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def topics(
+    urlconf: Callable[..., None], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """The module, with a log of its own."""
+    urlconf(TWOGATE_TOPICS={"folder": str(folder), "allow": f"{__name__}.everything"})
+    from twogate.django import topics
+
+    monkeypatch.setattr(topics, "_channel", topics._Channel())
+    yield topics
+    if topics._channel._log is not None:
+        topics._channel._log.close()
+
+
+class Reader:
+    """What a response of the stream sends, event by event."""
+
+    def __init__(self, response: Any) -> None:
+        assert response.status_code == 200, response.content
+        assert response.headers["Content-Type"] == "text/event-stream"
+        self._pieces: AsyncIterator[bytes] = aiter(response)
+
+    async def next(self) -> dict[str, str]:
+        piece = await asyncio.wait_for(anext(self._pieces), 10)
+        lines = piece.decode().strip().split("\n")
+        return dict(line.split(": ", 1) for line in lines)
+
+    async def data(self) -> Any:
+        return json.loads((await self.next())["data"])
+
+    async def close(self) -> None:
+        await self._pieces.aclose()  # type: ignore[attr-defined]
+
+
+async def open_stream(topics: Any, query: str, **headers: str) -> Reader:
+    reader = Reader(await topics.events(RequestFactory().get(f"/?{query}", headers=headers)))
+    assert await reader.next() == {"retry": "2000"}
+    return reader
+
+
+def test_subscribers_get_what_is_published(topics: Any) -> None:
+    async def main() -> None:
+        stream = await open_stream(topics, "topic=news&topic=room.5")
+        topics.publish("room.5", {"text": "hé\n"})
+        topics.publish("other", 1)
+        await topics.apublish("news", [1, None])
+        assert await stream.data() == {"topic": "room.5", "data": {"text": "hé\n"}}
+        assert await stream.data() == {"topic": "news", "data": [1, None]}
+        await stream.close()
+
+    asyncio.run(main())
+
+
+def test_who_comes_back_goes_on_where_they_were(topics: Any) -> None:
+    async def main() -> None:
+        stream = await open_stream(topics, "topic=a")
+        topics.publish("a", 1)
+        last = (await stream.next())["id"]
+        await stream.close()
+        topics.publish("a", 2)
+        for again in (
+            await open_stream(topics, "topic=a", last_event_id=last),
+            await open_stream(topics, f"topic=a&after={last}"),
+        ):
+            assert (await again.data())["data"] == 2
+            await again.close()
+
+    asyncio.run(main())
+
+
+def test_who_was_away_for_too_long_is_told(topics: Any) -> None:
+    from django.test import override_settings
+
+    async def main() -> None:
+        topics.publish("a", "first")
+        for number in range(200):
+            topics.publish("a", number)
+        stream = await open_stream(topics, "topic=a", last_event_id="1")
+        assert await stream.next() == {"event": "reset", "data": "{}"}
+        assert (await stream.data())["data"] > 0
+        await stream.close()
+
+    from django.conf import settings
+
+    with override_settings(TWOGATE_TOPICS={**settings.TWOGATE_TOPICS, "keep": 10}):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "says"),
+    [
+        ("", 400, "Name at least one topic"),
+        ("topic=", 400, "1 to 200"),
+        ("topic=" + "x" * 201, 400, "1 to 200"),
+        ("&".join(f"topic={n}" for n in range(51)), 400, "50 topics"),
+        ("topic=a&after=-1", 400, "number of the last event"),
+        ("topic=a&after=%D9%A3", 400, "number of the last event"),
+        ("topic=a&after=" + "9" * 30, 400, "number of the last event"),
+    ],
+)
+def test_bad_questions(topics: Any, query: str, status: int, says: str) -> None:
+    response = asyncio.run(topics.events(RequestFactory().get(f"/?{query}")))
+    assert response.status_code == status
+    assert says in response.content.decode()
+
+
+@pytest.mark.parametrize(("topic", "status"), [("public.a", 200), ("private", 403)])
+def test_who_may_subscribe(topics: Any, folder: Path, topic: str, status: int) -> None:
+    from django.test import override_settings
+
+    async def ask() -> int:
+        response = await topics.events(RequestFactory().get(f"/?topic={topic}"))
+        if response.streaming:
+            await Reader(response).close()
+        return int(response.status_code)
+
+    with override_settings(TWOGATE_TOPICS={"folder": str(folder), "allow": f"{__name__}.public"}):
+        assert asyncio.run(ask()) == status
+
+
+def test_nobody_may_subscribe_unless_somebody_says_so(
+    topics: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from django.test import override_settings
+
+    with override_settings(TWOGATE_TOPICS={"folder": str(folder)}):
+        response = asyncio.run(topics.events(RequestFactory().get("/?topic=a")))
+    assert response.status_code == 403
+    assert "TWOGATE_TOPICS has no 'allow'" in caplog.text
+
+
+def test_a_transaction_is_waited_for(topics: Any) -> None:
+    from django.db import connection, transaction
+
+    def newest() -> int:
+        log, _ = topics._channel.open()
+        return int(log.newest())
+
+    try:
+        with transaction.atomic():
+            topics.publish("a", 1)
+            assert newest() == 0
+            topics.publish("a", 2, on_commit=False)
+            assert newest() == 1
+        assert newest() == 2
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            topics.publish("a", 3)
+            raise ZeroDivisionError
+        assert newest() == 2
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("topic", "data", "error"),
+    [
+        ("a", object(), TypeError), ("a", "x" * (1 << 20), ValueError),
+        ("", 1, ValueError), (5, 1, TypeError),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_published(topics: Any, topic: Any, data: Any, error: type) -> None:
+    with pytest.raises(error):
+        topics.publish(topic, data)
+
+
+def test_a_message_that_cannot_be_written_is_counted_and_fails_nobody(
+    topics: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, _ = topics._channel.open()
+    log._open().execute("PRAGMA max_page_count = 1")  # a disk that is full
+    for _ in range(50):
+        topics.publish("a", "x" * 10_000)
+    assert topics.statistics()["lost"] > 0
+    assert "could not be published" in caplog.text

@@ -1,0 +1,125 @@
+"""The log of topics: order, replay, and what is removed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twogate.realtime.log import Entry, Replay, TopicLog
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[TopicLog]:
+    log = TopicLog(tmp_path / "topics")
+    yield log
+    log.close()
+
+
+def test_messages_come_back_in_order(log: TopicLog) -> None:
+    numbers = [log.append("a", "1"), log.append("b", "2"), log.append("a", "3")]
+    assert numbers == sorted(numbers)
+    assert log.after(0) == [
+        Entry(number, topic, data)
+        for number, topic, data in zip(numbers, "aba", "123", strict=True)
+    ]
+    assert log.after(numbers[1]) == [Entry(numbers[2], "a", "3")]
+    assert log.newest() == numbers[2]
+
+
+def test_a_replay_has_its_topics_only(log: TopicLog) -> None:
+    first, _, third = log.append("a", "1"), log.append("b", "2"), log.append("a", "3")
+    assert log.replay(["a"], first) == Replay([Entry(third, "a", "3")], complete=True)
+    assert log.replay([], 0) == Replay([], complete=True)
+
+
+def test_an_empty_log(log: TopicLog) -> None:
+    assert log.newest() == 0
+    assert log.after(0) == []
+    assert log.replay(["a"], 0) == Replay([], complete=True)
+
+
+def test_what_was_removed_is_known_to_be_missing(tmp_path: Path) -> None:
+    log = TopicLog(tmp_path / "topics", keep=10)
+    first = log.append("a", "first")
+    quiet = log.append("quiet", "kept")
+    numbers = [log.append("a", str(number)) for number in range(200)]
+    replay = log.replay(["a"], first)
+    assert not replay.complete
+    assert [entry.id for entry in replay.entries] == numbers[-len(replay.entries) :]
+    assert 10 <= len(replay.entries) < 10 + 64
+    assert log.replay(["a"], replay.entries[0].id).complete
+    assert log.replay(["quiet"], 0) == Replay([Entry(quiet, "quiet", "kept")], complete=True)
+    log.close()
+
+
+def test_numbers_go_on_when_everything_was_removed(tmp_path: Path) -> None:
+    log = TopicLog(tmp_path / "topics", seconds=0)
+    numbers = [log.append("a", "x") for _ in range(130)]
+    assert numbers == sorted(set(numbers))
+    log.close()
+    again = TopicLog(tmp_path / "topics")
+    assert again.append("a", "y") > numbers[-1]
+    again.close()
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from twogate.realtime.log import TopicLog
+log = TopicLog(Path(sys.argv[1]))
+for number in range(100):
+    log.append("a", f"{sys.argv[2]} {number}")
+"""
+
+
+def test_processes_and_threads_write_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "topics"
+    log = TopicLog(file)
+
+    def append(name: str) -> None:
+        for number in range(100):
+            log.append("a", f"{name} {number}")
+
+    threads = [threading.Thread(target=append, args=(f"thread{n}",)) for n in range(2)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", APPEND, str(file), f"process{n}"]) for n in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    seen: list[Entry] = []
+    while True:
+        working = any(thread.is_alive() for thread in threads) or any(
+            process.poll() is None for process in processes
+        )
+        new = log.after(seen[-1].id if seen else 0, most=7)
+        seen += new
+        if not working and not new:
+            break
+    log.close()
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(seen) == 400
+    for name in ("process0", "process1", "thread0", "thread1"):
+        mine = [entry.data for entry in seen if entry.data.startswith(name)]
+        assert mine == [f"{name} {number}" for number in range(100)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(topic=st.text(min_size=1), data=st.text())
+def test_any_text_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, topic: str, data: str
+) -> None:
+    log = TopicLog(tmp_path_factory.getbasetemp() / "any")
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in topic + data):
+        with pytest.raises(UnicodeEncodeError):
+            log.append(topic, data)
+    else:
+        number = log.append(topic, data)
+        assert log.after(number - 1)[0] == Entry(number, topic, data)
+    log.close()
