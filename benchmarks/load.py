@@ -1,4 +1,4 @@
-"""The load: `wrk` for HTTP, `websocket_client.py` in a process of its own for WebSocket."""
+"""The load: `wrk` for HTTP, a client in a process of its own for WebSocket."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CLIENT = Path(__file__).with_name("websocket_client.py")
+FANOUT_CLIENT = Path(__file__).with_name("fanout_client.py")
 #: Seconds a load generator may need beyond the time it was asked to run.
 SLACK = 30.0
 MISSING = "wrk is not installed: run `apt-get install wrk` (Debian, Ubuntu) and try again."
@@ -78,9 +79,23 @@ def finish(process: subprocess.Popen[str], seconds: float) -> Pages:
 
 def echo(port: int, sockets: int, seconds: float, pause: float = 0.0) -> dict[str, Any]:
     """Echo 32-byte texts: the rate, and the latencies in milliseconds."""
-    words = (port, sockets, seconds, pause)
+    return run_client(CLIENT, seconds, port, sockets, seconds, pause)
+
+
+def fan_out(
+    port: int, path: str, sockets: int, seconds: float, batch: int, workers: int = 1
+) -> dict[str, Any]:
+    """One socket speaks, all hear it: deliveries per second, and how busy the client was.
+
+    :param batch: messages read at a time.
+    :param workers: processes that get the same share of the sockets each.
+    """
+    return run_client(FANOUT_CLIENT, seconds, port, path, sockets, seconds, batch, workers)
+
+
+def run_client(script: Path, seconds: float, *words: object) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(CLIENT), *map(str, words)],
+        [sys.executable, str(script), *map(str, words)],
         capture_output=True,
         text=True,
         timeout=seconds + SLACK,

@@ -31,12 +31,17 @@ QUICK = Settings(seconds=2.0, size=1 << 27, slow=3.0)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One column of a table. ``ratio`` asks for a comparison with the best peer."""
+    """One column of a table.
+
+    :ivar ratio: compare it with the best peer's.
+    :ivar versus: compare with this metric of the peers, who do not have the metric itself.
+    """
 
     name: str
     unit: str
     lower_is_better: bool = False
     ratio: bool = True
+    versus: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +57,7 @@ class Measure:
     #: Memory hardly varies: one round says it all.
     every_round: bool = True
     needs_wrk: bool = True
+    #: What it counts would be blurred by what the others leave behind: a server started for it.
+    own_server: bool = False
+    #: The project runs on PostgreSQL. Other settings, hence ``own_server`` as well.
+    database: bool = False

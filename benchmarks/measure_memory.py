@@ -187,7 +187,7 @@ MEASURES = (
             Metric("worker PSS", "MiB", lower_is_better=True, ratio=False),
             Metric("all PSS", "MiB", lower_is_better=True),
         ),
-        lambda target: not target.websocket_only,
+        lambda target: target.does("sync"),
         at_rest,
         every_round=False,
         needs_wrk=False,

@@ -11,15 +11,19 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from targets import Target
+from tests.support.postgres import Postgres
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
+#: A thread that lives for less is met only by luck: what is counted is a lower bound.
+LOOK_EVERY = 0.1
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
 
@@ -29,11 +33,15 @@ class ServerError(Exception):
 
 @dataclass(slots=True)
 class Server:
-    """A running server."""
+    """A running server.
+
+    :ivar database: what its project runs on, when that is PostgreSQL.
+    """
 
     target: Target
     port: int
     process: subprocess.Popen[bytes]
+    database: Postgres | None = None
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -48,10 +56,10 @@ class Server:
         return max(children, key=resident) if children else self.process.pid
 
 
-def environment() -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """Ours, with Twogate's sources importable when it is not installed."""
     path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 def free_port() -> int:
@@ -95,22 +103,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def running(target: Target, project: Path) -> Iterator[Server]:
+def running(target: Target, project: Path, database: Postgres | None = None) -> Iterator[Server]:
     """The server, started in the project's folder and ready; its output goes to a file."""
     log = project.parent / "server.log"
     port = free_port()
+    settings = target.settings if database is None else "bench.settings_postgres"
     with log.open("wb") as output:
         process = subprocess.Popen(
             target.argv(port),
             cwd=project,
-            env=environment(),
+            env=environment(DJANGO_SETTINGS_MODULE=settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        server = Server(target, port, process)
+        server = Server(target, port, process, database)
         wait_until_ready(server, log)
         yield server
     finally:
@@ -125,6 +134,32 @@ def descendants(pid: int) -> list[int]:
             for child in map(int, task.read_text().split()):
                 found += [child, *descendants(child)]
     return found
+
+
+def threads(pid: int) -> set[int]:
+    """The ids of a process's threads; none when it is gone."""
+    with contextlib.suppress(OSError):
+        return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
+    return set()
+
+
+@contextlib.contextmanager
+def watching_threads(pid: int) -> Iterator[set[int]]:
+    """A set that is filled with the ids of the threads that come during the block."""
+    before, started, done = threads(pid), set[int](), threading.Event()
+
+    def look() -> None:
+        while not done.wait(LOOK_EVERY):
+            started.update(threads(pid) - before)
+
+    looker = threading.Thread(target=look, name="threads")
+    looker.start()
+    try:
+        yield started
+    finally:
+        done.set()
+        looker.join()
+        started.update(threads(pid) - before)
 
 
 def status_bytes(pid: int, field: str) -> int:

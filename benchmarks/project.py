@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from processes import environment
+from tests.support.postgres import Postgres
 
 NAME = "bench"
 
@@ -20,6 +25,23 @@ INSTALLED_APPS += ["channels"]
 ASGI_APPLICATION = "bench.asgi.application"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 """
+
+#: One connection for each thread, kept for good: the same for every server.
+SETTINGS_POSTGRES = """
+from bench.settings import *
+
+DATABASES = {{"default": {{**{entry!r}, "CONN_MAX_AGE": None}}}}
+"""
+
+LAYER = """
+from bench.settings import *
+
+CHANNEL_LAYERS = {{"default": {layer!r}}}
+"""
+
+LOCAL_LAYER = {"BACKEND": "twogate.realtime.LocalChannelLayer"}
+REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
+PUBSUB_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 ASGI = """
 import os
@@ -37,9 +59,13 @@ application = ProtocolTypeRouter(
 )
 """
 
-CONSUMERS = """
+CONSUMERS = '''
+import os
+
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path
+
+from twogate.realtime import broadcast, join
 
 
 class Echo(AsyncWebsocketConsumer):
@@ -50,13 +76,49 @@ class Echo(AsyncWebsocketConsumer):
         await self.send(text_data=text_data)
 
 
-websocket_urlpatterns = [path("ws/echo/", Echo.as_asgi())]
-"""
+class Group(AsyncWebsocketConsumer):
+    """What one says, all hear: as Channels' tutorial does it. And which process this is."""
+
+    async def connect(self):
+        await self.channel_layer.group_add("bench", self.channel_name)
+        await self.accept()
+
+    async def disconnect(self, code):
+        await self.channel_layer.group_discard("bench", self.channel_name)
+
+    async def receive(self, text_data=None, bytes_data=None):
+        if text_data.startswith("which process"):
+            await self.send(text_data=f"{os.getpid():032}")
+        else:
+            await self.channel_layer.group_send("bench", {"type": "deliver", "text": text_data})
+
+    async def deliver(self, event):
+        await self.send(text_data=event["text"])
+
+
+class Broadcast(AsyncWebsocketConsumer):
+    """The same by Twogate's broadcast."""
+
+    async def connect(self):
+        join(self, "bench")
+        await self.accept()
+
+    async def receive(self, text_data=None, bytes_data=None):
+        broadcast("bench", text_data)
+
+
+websocket_urlpatterns = [
+    path("ws/echo/", Echo.as_asgi()),
+    path("ws/group/", Group.as_asgi()),
+    path("ws/broadcast/", Broadcast.as_asgi()),
+]
+'''
 
 VIEWS = '''
 import asyncio
 import time
 
+from django.contrib.contenttypes.models import ContentType
 from django.http import HttpResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -84,6 +146,11 @@ def sleep_50ms(request):
 async def sleep_50ms_async(request):
     await asyncio.sleep(0.05)
     return HttpResponse(b"Hello")
+
+
+async def query_async(request):
+    row = await ContentType.objects.aget(pk=1)
+    return HttpResponse(row.model)
 
 
 def pieces(request):
@@ -148,6 +215,7 @@ urlpatterns = [
         "sleep_1ms",
         "sleep_50ms",
         "sleep_50ms_async",
+        "query_async",
         "stream",
         "stream_async",
         "upload",
@@ -157,18 +225,55 @@ urlpatterns = [
 """
 
 
-def make(parent: Path) -> Path:
-    """Create the project below ``parent`` and return the folder of its ``manage.py``."""
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What every server serves.
+
+    :ivar folder: the folder of its ``manage.py``.
+    :ivar database: what ``bench.settings_postgres`` points to; ``bench.settings`` use SQLite.
+    """
+
+    folder: Path
+    database: Postgres | None
+
+
+def run(folder: Path, *words: str) -> None:
+    subprocess.run([sys.executable, *words], cwd=folder, env=environment(), check=True, timeout=60)
+
+
+def make(parent: Path, database: Postgres | None, redis: str | None) -> Project:
+    """Create the project below ``parent``.
+
+    :param redis: the URL of a Redis server, for the settings that need one.
+    """
     folder = parent / "project"
     folder.mkdir()
-    subprocess.run(
-        [sys.executable, "-m", "django", "startproject", NAME, str(folder)], check=True, timeout=60
-    )
+    run(folder, "-m", "django", "startproject", NAME, str(folder))
     package = folder / NAME
     with (package / "settings.py").open("a") as settings:
         settings.write(SETTINGS)
     (package / "asgi.py").write_text(ASGI)
+    (package / "asgi_twogate.py").write_text(ASGI.replace("django.core.asgi", "twogate.django"))
     (package / "consumers.py").write_text(CONSUMERS)
     (package / "views.py").write_text(VIEWS)
     (package / "urls.py").write_text(URLS)
-    return folder
+    add_layer(package / "settings_local.py", LOCAL_LAYER)
+    if redis is not None:
+        config = {"hosts": [redis]}
+        add_layer(package / "settings_redis.py", {"BACKEND": REDIS_LAYER, "CONFIG": config})
+        add_layer(package / "settings_redis_pubsub.py", {"BACKEND": PUBSUB_LAYER, "CONFIG": config})
+    if database is not None:
+        add_database(folder, database)
+    return Project(folder, database)
+
+
+def add_layer(settings: Path, layer: dict[str, Any]) -> None:
+    """Settings with another channel layer."""
+    settings.write_text(LAYER.format(layer=layer))
+
+
+def add_database(folder: Path, database: Postgres) -> None:
+    """Settings for PostgreSQL, and the tables with what `migrate` itself puts into them."""
+    settings = folder / NAME / "settings_postgres.py"
+    settings.write_text(SETTINGS_POSTGRES.format(entry=database.django))
+    run(folder, "manage.py", "migrate", "--verbosity=0", f"--settings={NAME}.settings_postgres")

@@ -62,10 +62,11 @@ class Run:
 
     def best_peer(self, measure: Measure, metric: Metric) -> float | None:
         """The best median of all peers in all their settings."""
+        name = metric.versus or metric.name
         medians = [
             median
             for target in self.targets
-            if target.is_peer and (median := self.median(target, measure, metric.name)) is not None
+            if target.is_peer and (median := self.median(target, measure, name)) is not None
         ]
         if not medians:
             return None
@@ -81,7 +82,7 @@ def machine() -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.1f}"
 
 
 def spread(values: list[float]) -> str:
@@ -146,6 +147,19 @@ def bare_row(run: Run, measure: Measure) -> list[str]:
     return lines
 
 
+def pace_rows(run: Run, measure: Measure) -> list[str]:
+    """How much of its rate with few connections Twogate keeps with many: P4 against P2."""
+    few = [other for other in run.measures if other.key == "P2"]
+    if measure.key != "P4" or not few:
+        return []
+    lines = []
+    for target in run.targets:
+        many, pace = run.median(target, measure, "rate"), run.median(target, few[0], "rate")
+        if not target.is_peer and many is not None and pace:
+            lines += ["", f"{target.name}: {many / pace:.2f} of its own rate in P2."]
+    return lines
+
+
 def section(run: Run, measure: Measure) -> list[str]:
     targets = [target for target in run.targets if measure.applies(target)]
     return [
@@ -156,6 +170,7 @@ def section(run: Run, measure: Measure) -> list[str]:
         *header(measure),
         *(server_row(run, target, measure) for target in targets),
         *bare_row(run, measure),
+        *pace_rows(run, measure),
         "",
     ]
 
@@ -169,9 +184,13 @@ def conditions(run: Run) -> list[str]:
         f"- Begun: {run.started}; {run.rounds} rounds, every server in turn in each",
         f"- Machine: {machine()}",
         f"- Versions: {versions}",
-        f"- One worker process each; `wrk -t1 -c32 -d{run.settings.seconds:g}s` for pages; figures",
-        "  are the median and, in brackets, the range over the rounds. Machines differ and are",
-        "  noisy: only ratios within one run say anything.",
+        "- One worker process each, but for P10;"
+        f" `wrk -t1 -c32 -d{run.settings.seconds:g}s` for pages, for P4",
+        "  `-c1000` and three times as long; figures are the median and, in brackets, the",
+        "  range over the rounds. Machines differ and are noisy: only ratios within one run say",
+        "  anything.",
+        "- Bold: our code. P4 counts the threads met by a look every 0.1 s, a lower bound for",
+        "  those that live for less; P5 counts connections by PostgreSQL's own statistics.",
         f"- P11 moves {run.settings.size >> 20} MiB; the other side takes 1 MB/s for"
         f" {run.settings.slow:g} s, then all it can.",
         "",

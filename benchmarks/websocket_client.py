@@ -25,10 +25,10 @@ ANSWER = bytes([0x81, len(TEXT)]) + TEXT
 CONNECT_TIMEOUT = 20.0
 
 
-def handshake(port: int) -> bytes:
+def handshake(port: int, path: str = "/ws/echo/") -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     return (
-        f"GET /ws/echo/ HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
         f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     ).encode()
 
