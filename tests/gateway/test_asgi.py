@@ -549,10 +549,11 @@ def test_starlette_sends_files_by_path(large: Path) -> None:
 # Applications that break the rules
 
 
-def raises(error: BaseException) -> Application:
+def raises(error: type[BaseException], *arguments: object) -> Application:
+    # Made when raised: one that this module kept would keep its traceback, and the server in it.
     @http_only
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        raise error
+        raise error(*arguments)
 
     return application
 
@@ -565,10 +566,10 @@ FAILS = ApplicationError
 NINE = start(headers=[(b"content-length", b"9")])
 THREE = start(headers=[(b"content-length", b"3")])
 BEFORE_THE_HEAD: list[tuple[str, Application, type[BaseException], str]] = [
-    ("raises", raises(ValueError("boom")), ValueError, "boom"),
-    ("exits", raises(SystemExit(3)), SystemExit, "3"),
-    ("cancels itself", raises(asyncio.CancelledError("mine")), asyncio.CancelledError, "mine"),
-    ("BaseException", raises(OutsideException("out")), OutsideException, "out"),
+    ("raises", raises(ValueError, "boom"), ValueError, "boom"),
+    ("exits", raises(SystemExit, 3), SystemExit, "3"),
+    ("cancels itself", raises(asyncio.CancelledError, "mine"), asyncio.CancelledError, "mine"),
+    ("BaseException", raises(OutsideException, "out"), OutsideException, "out"),
     ("returns", sends(), FAILS, "returned without sending a response"),
     ("only starts", sends(START), FAILS, "returned before its response ended"),
     ("body first", sends(body(b"x")), FAILS, "before http.response.start"),
