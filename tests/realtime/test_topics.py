@@ -253,7 +253,6 @@ PROJECT = """
 import sys
 from twogate.realtime import topics
 assert topics._find_carrier() is None and "django" not in sys.modules
-import django
 from django.conf import settings
 assert topics._find_carrier() is None and topics.statistics() is None  # not yet
 settings.configure(SECRET_KEY="x")

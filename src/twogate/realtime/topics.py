@@ -173,9 +173,9 @@ def statistics() -> Any:
 
 
 def _find_carrier() -> Carrier | None:
-    """The carrier that the project's settings ask for, if this process has imported Django."""
+    """The carrier that the project's settings ask for, if this process has any."""
     global _carrier, _carrier_is_chosen
-    if _carrier_is_chosen or "django" not in sys.modules:
+    if _carrier_is_chosen or sys.modules.get("django.conf") is None:
         return _carrier
     find = importlib.import_module(_PROJECT).find
     with _changing:
