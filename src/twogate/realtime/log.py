@@ -109,6 +109,9 @@ class TopicLog:
                 self._prune(connection, topic)
         return int(row[0])
 
+    async def prepare(self, topics: Collection[str]) -> None:
+        """Nothing to do: the file is at hand."""
+
     def newest(self) -> int:
         """The number of the newest message ever; before the first one, one less than its own."""
         with self._reader as connection:
