@@ -392,6 +392,13 @@ class Config:
         20.0, seconds, "websockets",
         "Close the connection when no answer came to a ping for so long.", metavar="SECONDS",
     )
+    websocket_close_window: float = option(
+        5.0, seconds, "websockets",
+        "When a worker stops, it closes WebSockets (1012) and ends streams of events one after the"
+        " other within this time, so that their clients do not all return at once. Never more than"
+        " a third of --graceful-timeout; 0 closes all at once.",
+        metavar="SECONDS",
+    )
     websocket_max_message_size: int = option(
         1048576, size, "websockets", "The longest message a client may send.", metavar="BYTES",
     )

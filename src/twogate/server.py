@@ -42,11 +42,21 @@ logger = logging.getLogger("twogate.server")
 _LAST_CALL = 1.0
 #: The part of the graceful timeout that the last call may take.
 _LAST_CALL_SHARE = 0.25
+#: The part of the graceful timeout in which WebSockets and streams of events are ended, at most.
+_CLOSE_SHARE = 1 / 3
+#: Seconds between two of them, at most: a few need not be spread.
+_FAR_APART = 0.1
+#: Seconds between two looks for those that have begun meanwhile.
+_LOOK_AGAIN = 0.2
+#: Seconds that consumers have for ``disconnect()`` even when the time is over.
+_FAREWELL = 1.0
 #: Seconds for what the last event-loop turns have to say, even when nobody is waited for: the close
 #: frames of WebSockets.
 _MOMENT = 0.1
-#: Seconds a loop that has everything else done waits for worker threads to end.
+#: Seconds a loop that has everything else done waits for worker threads to end, and the part of the
+#: graceful timeout: what they still do is for clients that have gone.
 _THREADS_GRACE = 1.0
+_THREADS_SHARE = 1 / 6
 
 
 class Server:
@@ -189,10 +199,14 @@ class Server:
         deadline = context.loop.time() + graceful_timeout
         context.draining = True
         await self._stop_accepting()
+        window = min(self._config.websocket_close_window, graceful_timeout * _CLOSE_SHARE)
+        ending = context.loop.create_task(_end_what_lasts(context, window))
         await _drained(context, min(_LAST_CALL, graceful_timeout * _LAST_CALL_SHARE))
         for connection in list(context.connections):
-            connection.drain()
+            if not connection.lasts:
+                connection.drain()
         await _drained(context, max(_MOMENT, deadline - context.loop.time()))
+        ending.cancel()
         if context.connections:
             logger.warning(
                 "%d connections were still busy after %g s and were cut (--graceful-timeout)",
@@ -201,15 +215,19 @@ class Server:
             )
         for connection in list(context.connections):
             connection.abort()
-        for gateway in (self._asgi, self._websocket):
-            if gateway is not None:
-                # The connections are gone; what the application does about that may take a moment.
-                await gateway.finish(max(0.0, deadline - context.loop.time()))
+        # The connections are gone; what the application does about that may take a moment.
+        left = max(0.0, deadline - context.loop.time())
+        if self._asgi is not None and self._websocket is not None:
+            await asyncio.gather(
+                self._asgi.finish(left), self._websocket.finish(max(left, _FAREWELL))
+            )
         if self._lifespan is not None:
             await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
         self._detach_hub()
         self._sweeper.cancel()
-        await context.loop.run_in_executor(None, self._threads.close, _THREADS_GRACE)
+        left = deadline - context.loop.time()
+        patience = max(_THREADS_GRACE, min(left, graceful_timeout * _THREADS_SHARE))
+        await context.loop.run_in_executor(None, self._threads.close, patience)
 
     async def _stop_accepting(self) -> None:
         """Close the listeners, but take the connections that wait in the kernel: closing the
@@ -271,6 +289,24 @@ async def _drained(context: Context, timeout: float) -> None:
         context.drained.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(context.drained.wait(), left)
+
+
+async def _end_what_lasts(context: Context, window: float) -> None:
+    """End WebSockets and streams of events, spread over a time, in random order; and then those
+    that requests under way have opened meanwhile. Runs until it is cancelled."""
+    loop = context.loop
+    while True:
+        lasting = [connection for connection in context.connections if connection.lasts]
+        random.shuffle(lasting)
+        begun, spacing = loop.time(), min(_FAR_APART, window / max(1, len(lasting)))
+        for number, connection in enumerate(lasting):
+            wait = begun + number * spacing - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            if connection.lasts:
+                connection.drain()
+        window = 0.0
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 def _accept_all(listening: socket.socket, most: int) -> list[socket.socket]:
