@@ -16,6 +16,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
+from twogate.admission import Admission, Origins
+from twogate.admission import Limits as SocketLimits
 from twogate.config import Config
 from twogate.connection.context import Context
 from twogate.connection.http import HttpConnection
@@ -31,6 +33,7 @@ from twogate.observe.observer import Observer
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
 from twogate.realtime.hub import Hub
+from twogate.sessions import Sessions
 
 __all__ = ["Server"]
 
@@ -42,6 +45,8 @@ logger = logging.getLogger("twogate.server")
 _LAST_CALL = 1.0
 #: The part of the graceful timeout that the last call may take.
 _LAST_CALL_SHARE = 0.25
+#: WebSockets of one public address, where nobody says how many.
+_PER_PUBLIC_ADDRESS = 100
 #: The part of the graceful timeout in which WebSockets and streams of events are ended, at most.
 _CLOSE_SHARE = 1 / 3
 #: Seconds between two of them, at most: a few need not be spread.
@@ -143,10 +148,11 @@ class Server:
             )
         self._asgi: AsgiGateway | None = None
         self._websocket: AsgiWebSocketGateway | None = None
+        self._admission: Admission | None = None
         if applications.asgi is not None:
             state = self._lifespan.state if self._lifespan is not None else {}
             self._asgi = asgi = AsgiGateway(applications.asgi, loop, self._observer, state)
-            self._websocket = websocket = AsgiWebSocketGateway(
+            self._websocket = AsgiWebSocketGateway(
                 applications.asgi,
                 loop,
                 self._observer,
@@ -160,12 +166,33 @@ class Server:
                 max_message_size=config.websocket_max_message_size,
                 compression=config.websocket_compression,
             )
+            self._admission = websocket = self._make_admission(self._websocket, loop)
         return Dispatcher(
             wsgi=wsgi,
             asgi=asgi,
             websocket=websocket,
             chooser=applications.chooser,
             forced=config.gateway,
+        )
+
+    def _make_admission(
+        self, gateway: AsgiWebSocketGateway, loop: asyncio.AbstractEventLoop
+    ) -> Admission:
+        applications, config = self._applications, self._config
+        most, store = config.websocket_per_address, applications.sessions
+        return Admission(
+            gateway,
+            Origins(
+                applications.websocket_origins or config.websocket_origins,
+                applications.allows_host,
+            ),
+            SocketLimits(
+                per_address=_PER_PUBLIC_ADDRESS if most is None else most,
+                per_user=config.websocket_per_user,
+                private=most is not None,
+            ),
+            Sessions(store, loop) if store is not None else None,
+            self._observer,
         )
 
     def _sweep(self) -> None:
@@ -181,6 +208,8 @@ class Server:
         for connection in list(context.connections):
             connection.tick(context.now)
         context.hub.tick(context.now)
+        if self._admission is not None:
+            self._admission.tick(context.now)
 
     async def stop(self, graceful_timeout: float) -> None:
         """Stop accepting, finish what is under way within ``graceful_timeout`` s, cut the rest.
@@ -223,6 +252,8 @@ class Server:
             )
         if self._lifespan is not None:
             await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
+        if self._admission is not None:
+            self._admission.close()
         self._detach_hub()
         self._sweeper.cancel()
         left = deadline - context.loop.time()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twogate.config import Config
+from twogate.config import Config, origins
 from twogate.dispatch import Applications
 from twogate.django.discovery import Project, find_project
 from twogate.django.explain import explaining, missing_attribute
@@ -316,6 +316,7 @@ def _add_django(config: Config, applications: Applications) -> None:
     if not http.served:
         _check_http_is_optional(config, counts, applications.notes)
     _warn(config, counts, applications.notes)
+    _add_socket_rules(config, applications)
     _serve_static(applications)
 
 
@@ -332,6 +333,28 @@ def _add_handlers(config: Config, applications: Applications) -> None:
         look_around()
         applications.asgi = leasing(applications.asgi)
         applications.use_threads = use_threads
+
+
+def _add_socket_rules(config: Config, applications: Applications) -> None:
+    """Which pages may open WebSockets.
+
+    :raises ProjectError: the setting for it cannot be used.
+    """
+    from django.conf import settings
+
+    from twogate.django.origins import allows_host
+
+    applications.allows_host = allows_host
+    wanted = getattr(settings, "TWOGATE_WEBSOCKET_ORIGINS", None)
+    if wanted is None or config.source("websocket_origins") != "default":
+        return
+    try:
+        applications.websocket_origins = origins(wanted)
+    except ValueError as error:
+        raise ProjectError(
+            f"The setting TWOGATE_WEBSOCKET_ORIGINS = {wanted!r} cannot be used.",
+            f"It should be {error}.",
+        ) from None
 
 
 def _http_side(asgi: Any) -> _Http:
