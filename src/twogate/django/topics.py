@@ -150,6 +150,26 @@ def statistics() -> dict[str, int]:
     return {"lost": _channel.lost}
 
 
+# Between the processes of the server itself, on topics whose names begin with "twogate.".
+
+
+def tell(topic: str, data: Any) -> None:
+    """:func:`publish` on a topic of the server's own; in a transaction after its commit."""
+    text = json.dumps(data, separators=(",", ":"))
+    if transaction.get_connection().in_atomic_block:
+        transaction.on_commit(partial(_channel.write, topic, text))
+    else:
+        _channel.write(topic, text)
+
+
+def hear(topic: str) -> Subscription:
+    """What is told from now on, on the running loop.
+
+    :raises ConfigError: others could get at the runtime folder.
+    """
+    return feed_of(*_channel.open()).subscribe([topic])
+
+
 # Server-Sent Events (HTML, "Server-sent events").
 
 
