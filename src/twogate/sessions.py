@@ -113,9 +113,11 @@ class Admitted:
 class Session:
     """One session that WebSockets were opened with."""
 
-    __slots__ = ("due", "key", "looked", "proof", "sockets", "user")
+    __slots__ = ("due", "key", "looked", "name", "proof", "sockets", "user")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, name: str, key: str) -> None:
+        #: The :func:`digest` of the key.
+        self.name = name
         self.key = key
         self.user = self.proof = ""
         #: Whether the store was asked, and when it is to be asked again, by the loop's clock.
@@ -153,7 +155,7 @@ class Sessions:
         name = digest(key)
         session = self._sessions.get(name)
         if session is None:
-            session = self._sessions[name] = Session(key)
+            session = self._sessions[name] = Session(name, key)
         session.sockets.add(admitted)
         admitted.session = session
         return session
@@ -167,9 +169,8 @@ class Sessions:
                 self._forget(session)
 
     def _forget(self, session: Session) -> None:
-        name = digest(session.key)
-        if self._sessions.get(name) is session:
-            del self._sessions[name]
+        if self._sessions.get(session.name) is session:
+            del self._sessions[session.name]
         self._set_user(session, "")
 
     def count(self, user: str) -> int:
@@ -201,7 +202,7 @@ class Sessions:
     def _put_off(self, session: Session, seconds: float) -> None:
         if session.sockets:
             session.due = self._loop.time() + seconds
-            heapq.heappush(self._agenda, (session.due, digest(session.key)))
+            heapq.heappush(self._agenda, (session.due, session.name))
             if len(self._agenda) > 2 * len(self._sessions) + _SPARE:
                 self._tidy_agenda()
 
