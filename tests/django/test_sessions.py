@@ -259,3 +259,19 @@ async def main():
 asyncio.run(main())
 """,
     )
+
+
+def test_a_logout_works_where_nobody_can_be_told(run_program: Callable[[str, str], None]) -> None:
+    run_program(
+        "db",
+        """
+from django.db import transaction
+del topics._channel.write
+os.chmod(folder, 0o777)  # others could get at what is in there
+settings.TWOGATE_TOPICS = {"folder": folder}
+logout(new(User.objects.create(username="ann")))
+with transaction.atomic():
+    logout(new(User.objects.create(username="bob")))
+assert topics.statistics()["lost"] >= 2, topics.statistics()
+""",
+    )

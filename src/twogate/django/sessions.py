@@ -46,6 +46,8 @@ TOPIC = "twogate.sessions"
 #: Seconds after which a session is looked at again at the latest: it may have been deleted in a
 #: process that tells nobody.
 _HORIZON = 3600.0
+#: Fields of a user on which it depends whether a session counts. Each login saves others.
+_DECISIVE = frozenset(("password", "is_active"))
 #: Keys in one query.
 _MOST_KEYS = 500
 #: A key that is longer names no session of any store but that of signed cookies.
@@ -204,8 +206,7 @@ def _user_saved(
     update_fields: Collection[str] | None = None,
     **_: Any,
 ) -> None:
-    # Each login saves its time.
-    if not created and not raw and (update_fields is None or set(update_fields) - {"last_login"}):
+    if not created and not raw and (update_fields is None or _DECISIVE & set(update_fields)):
         _user_changed(instance, _proofs(instance) if instance.is_active else [])
 
 

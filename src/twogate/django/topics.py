@@ -38,6 +38,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.module_loading import import_string
 
 from twogate.django.views import gateway
+from twogate.errors import ConfigError
 from twogate.realtime.bell import ring
 from twogate.realtime.feed import Lagging, Subscription, feed_of
 from twogate.realtime.folder import RuntimeFolder
@@ -154,12 +155,23 @@ def statistics() -> dict[str, int]:
 
 
 def tell(topic: str, data: Any) -> None:
-    """:func:`publish` on a topic of the server's own; in a transaction after its commit."""
-    text = json.dumps(data, separators=(",", ":"))
+    """:func:`publish` on a topic of the server's own; in a transaction after its commit.
+
+    Never fails: what it tells of has happened in a view that knows nothing of it.
+    """
+    write = partial(_write_anyhow, topic, json.dumps(data, separators=(",", ":")))
     if transaction.get_connection().in_atomic_block:
-        transaction.on_commit(partial(_channel.write, topic, text))
+        transaction.on_commit(write)
     else:
+        write()
+
+
+def _write_anyhow(topic: str, text: str) -> None:
+    try:
         _channel.write(topic, text)
+    except ConfigError as error:
+        _channel.lost += 1
+        logger.error("Workers cannot be told of a session that has ended: %s", error)
 
 
 def hear(topic: str) -> Subscription:
