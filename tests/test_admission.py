@@ -113,6 +113,7 @@ def test_a_strange_origin_is_answered_with_403_and_told(
         with server.connect() as client:
             assert opened(client)
         eventually(lambda: server.statistics()["tasks"] == 0)
+        assert server.statistics()["admission"]["refused_origin"] == 3
     assert len(server.record.refused) == 3
     said = [record.getMessage() for record in caplog.records if record.name == "twogate.websocket"]
     assert (

@@ -88,15 +88,17 @@ class Limits:
 class _Complaint:
     """Says what was refused by one rule: at once, and then once a minute with the number."""
 
-    __slots__ = ("_count", "_last", "_message", "_quiet_until")
+    __slots__ = ("_count", "_last", "_message", "_quiet_until", "total")
 
     def __init__(self, message: str) -> None:
         self._message = message
+        self.total = 0
         self._count = 0
         self._last = ""
         self._quiet_until = 0.0
 
     def note(self, last: str) -> None:
+        self.total += 1
         self._count += 1
         self._last = last
 
@@ -223,6 +225,15 @@ class Admission:
         exchange.gateway, exchange.reason = "server", error.message
         self._observer.request_refused(client[0] if client else "", error.status, error.message)
         exchange.refuse(error)
+
+    def statistics(self) -> dict[str, int]:
+        """Handshakes refused so far, by rule, and sessions with WebSockets now."""
+        return {
+            "refused_origin": self._bad_origin.total,
+            "refused_address": self._busy_address.total,
+            "refused_user": self._busy_user.total,
+            "sessions": len(self._sessions) if self._sessions is not None else 0,
+        }
 
     def tick(self, now: float) -> None:
         """Tell of refusals, and ask about sessions; called about once a second.

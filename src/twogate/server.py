@@ -276,13 +276,14 @@ class Server:
 
     def statistics(self) -> dict[str, Any]:
         """The state of the server now: connections, requests, threads, broadcasts, and what the
-        whole process has carried of them to and from other processes."""
+        whole process has carried of them to and from other processes; handshakes refused."""
         return {
             "connections": len(self._context.connections),
             "requests": self._observer.finished,
             "tasks": sum(g.running for g in (self._asgi, self._websocket) if g is not None),
             "threads": self._threads.statistics(),
             "broadcast": self._context.hub.statistics(),
+            "admission": self._admission.statistics() if self._admission is not None else {},
             "carried": topics.statistics(),
         }
 

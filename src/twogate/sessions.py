@@ -142,6 +142,10 @@ class Sessions:
         self._agenda: list[tuple[float, str]] = []
         self._looking: asyncio.Task[None] | None = None
         self._listens = False
+        self._quiet_until = 0.0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
 
     def key(self, head: RequestHead) -> str | None:
         """See :meth:`SessionStore.key`."""
@@ -182,9 +186,7 @@ class Sessions:
         try:
             found = await self._store.look([session.key for session in sessions])
         except Exception:
-            logger.exception(
-                "Sessions of WebSockets could not be looked up; again in %g s", _AFTER_A_FAILURE
-            )
+            self._complain()
             for session in sessions:
                 self._put_off(session, _AFTER_A_FAILURE)
             return
@@ -198,6 +200,15 @@ class Sessions:
                 session.proof = known.proof
                 self._set_user(session, known.user)
                 self._put_off(session, known.ends_in + _AFTER_THE_END)
+
+    def _complain(self) -> None:
+        """Log the exception at hand; once a minute, for there may be thousands of handshakes."""
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _AFTER_A_FAILURE
+            logger.exception(
+                "Sessions of WebSockets could not be looked up; again in %g s", _AFTER_A_FAILURE
+            )
 
     def _put_off(self, session: Session, seconds: float) -> None:
         if session.sockets:

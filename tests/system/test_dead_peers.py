@@ -15,6 +15,8 @@ from .test_deploys import notes, run, served, until
 INTERVAL, TIMEOUT = 1.0, 1.0
 #: The sweep looks about once a second, for the silence and for the answer.
 SWEEPS = 2.0
+#: A busy machine takes its time.
+BUSY = 10.0
 
 
 def vanish(site: Site, path: str) -> socket.socket:
@@ -43,7 +45,7 @@ def test_a_peer_that_vanishes_is_gone_after_interval_and_timeout(
             vanished = [vanish(site, "socket"), vanish(site, "sync")]
             await until(lambda: notes(tmp_path)["disconnect-1006"] == 2)
             took = time.monotonic() - begun
-            assert INTERVAL + TIMEOUT <= took < INTERVAL + TIMEOUT + SWEEPS + 2.0
+            assert INTERVAL + TIMEOUT <= took < INTERVAL + TIMEOUT + SWEEPS + BUSY
             # One that has nothing to say for as long but answers pings stays.
             assert quiet.close_code is None
             for sock in vanished:
