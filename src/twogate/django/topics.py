@@ -216,6 +216,8 @@ def _problem(topics: list[str], after: str | None) -> str | None:
         return f"{MAX_TOPICS} topics are the most."
     if not all(0 < len(topic) <= 200 for topic in topics):
         return "A topic has 1 to 200 characters."
+    if any(topic.startswith("twogate.") for topic in topics):
+        return "Topics that begin with “twogate.” are the server's own."
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
         return "The number of the last event is none that came from here."
     return None
