@@ -127,6 +127,7 @@ def test_who_was_away_for_too_long_is_told(topics: Any) -> None:
         ("topic=", 400, "1 to 200"),
         ("topic=" + "x" * 201, 400, "1 to 200"),
         ("&".join(f"topic={n}" for n in range(51)), 400, "50 topics"),
+        ("topic=a&topic=twogate.sessions", 400, "the server's own"),
         ("topic=a&after=-1", 400, "number of the last event"),
         ("topic=a&after=%D9%A3", 400, "number of the last event"),
         ("topic=a&after=" + "9" * 30, 400, "number of the last event"),

@@ -108,6 +108,8 @@ class RedisTopics:
         """
         with self._lock:
             missing = [topic for topic in topics if topic not in self._windows]
+            for topic in set(topics).difference(missing):
+                self._windows.move_to_end(topic)  # those that are loaded now must not oust them
         if missing or not self._newest:
             try:
                 await asyncio.to_thread(self._load, missing)
