@@ -66,7 +66,9 @@ class Outage:
         return max(self._next_try - self._clock(), FIRST_PAUSE / 2) if self._away else 0.0
 
     def failed(self, error: BaseException) -> None:
-        """A try failed."""
+        """A try failed. That nobody was allowed to try is no failure."""
+        if isinstance(error, Away):
+            return
         with self._lock:
             now = self._clock()
             self._why = str(error) or type(error).__name__
