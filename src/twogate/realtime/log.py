@@ -8,13 +8,14 @@ knows no sockets and no Django.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["Entry", "News", "Replay", "TopicLog"]
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS seed (id INTEGER NOT NULL);
 """
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Entry:
     """One published message.
 
@@ -48,6 +49,15 @@ class Entry:
     id: int
     topic: str
     data: str
+    _text: str = field(default="", compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The message as browsers get it, in JSON; made once for all who share the entry."""
+        if not self._text:
+            topic = json.dumps(self.topic)
+            self._text = f'{{"type":"message","id":{self.id},"topic":{topic},"data":{self.data}}}'
+        return self._text
 
 
 @dataclass(slots=True, frozen=True)
