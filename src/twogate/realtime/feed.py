@@ -17,7 +17,7 @@ from pathlib import Path
 from twogate.realtime.bell import Listener
 from twogate.realtime.log import Entry, Replay, TopicLog
 
-__all__ = ["Feed", "Lagging", "Subscription", "close_feed", "feed_of"]
+__all__ = ["Feed", "Lagging", "Subscription", "feed_of"]
 
 logger = logging.getLogger("twogate.realtime")
 
@@ -269,10 +269,3 @@ def feed_of(log: TopicLog, folder: Path) -> Feed:
     if feed is None:
         feed = _feeds[loop] = Feed(log, folder)
     return feed
-
-
-def close_feed() -> None:
-    """For a server that drains: end all subscriptions of the running loop, now and from now on."""
-    feed = _feeds.get(asyncio.get_running_loop())
-    if feed is not None:
-        feed.close()
