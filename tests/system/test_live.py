@@ -9,14 +9,15 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
+from websockets.sync.client import ClientConnection, connect
 
-from .conftest import Serve, Site
+from .conftest import Manage, Serve, Site
 
 SETTINGS = """
 from pathlib import Path
@@ -39,7 +40,7 @@ DATABASES = {"default": {
 STATIC_URL = "/static/"
 TWOGATE_TOPICS = {
     "allow": "site_urls.may_subscribe", "presence": "site_urls.member", "folder": %r,
-    "grace": 0.3,
+    "grace": %r,
 }
 """
 URLS = """
@@ -59,6 +60,8 @@ def may_subscribe(request, topic):
 
 
 def member(request, topic):
+    if "name" in request.GET:
+        return {"name": request.GET["name"], "pid": os.getpid()}
     if request.user.is_authenticated:
         return {"id": request.user.pk, "name": request.user.username, "pid": os.getpid()}
 
@@ -210,9 +213,11 @@ def eventually(condition: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def serving(serve: Serve, folder: Path, browser: Browser, *arguments: str) -> Iterator[Visitors]:
+def serving(
+    serve: Serve, manage: Manage, folder: Path, browser: Browser, grace: float
+) -> Iterator[Visitors]:
     with tempfile.TemporaryDirectory(prefix="tg-") as runtime:
-        (folder / "site_settings.py").write_text(SETTINGS % runtime)
+        (folder / "site_settings.py").write_text(SETTINGS % (runtime, grace))
         (folder / "site_urls.py").write_text(URLS)
         (folder / "site_asgi.py").write_text(ASGI)
         (folder / "manage.py").write_text(
@@ -220,7 +225,8 @@ def serving(serve: Serve, folder: Path, browser: Browser, *arguments: str) -> It
             "from django.core.management import execute_from_command_line\n"
             "execute_from_command_line(sys.argv)\n"
         )
-        with serve(folder, "--graceful-timeout=3", *arguments) as site:
+        manage(folder, "migrate", "--verbosity=0")
+        with serve(folder, "--workers=2", "--graceful-timeout=3") as site:
             visitors = Visitors(browser, site)
             yield visitors
             for context in visitors.contexts:
@@ -228,9 +234,15 @@ def serving(serve: Serve, folder: Path, browser: Browser, *arguments: str) -> It
 
 
 @pytest.fixture
-def visitors(serve: Serve, manage: Any, tmp_path: Path, browser: Browser) -> Iterator[Visitors]:
-    with serving(serve, tmp_path, browser, "--workers=2") as visitors:
-        manage(tmp_path, "migrate", "--verbosity=0")
+def visitors(serve: Serve, manage: Manage, tmp_path: Path, browser: Browser) -> Iterator[Visitors]:
+    with serving(serve, manage, tmp_path, browser, grace=0.3) as visitors:
+        yield visitors
+
+
+@pytest.fixture
+def patient(serve: Serve, manage: Manage, tmp_path: Path, browser: Browser) -> Iterator[Visitors]:
+    """The same, where who goes away may take time to come back."""
+    with serving(serve, manage, tmp_path, browser, grace=15) as visitors:
         yield visitors
 
 
@@ -270,7 +282,8 @@ def test_two_people_on_two_workers_through_a_kill(visitors: Visitors) -> None:
     assert ada.value("resets") == []
 
 
-def test_nothing_is_lost_or_doubled_by_reloads(visitors: Visitors) -> None:
+def test_nothing_is_lost_or_doubled_by_reloads_and_nobody_flickers(patient: Visitors) -> None:
+    visitors = patient
     ada, bob = visitors.tab("ada").connect("room", "hall"), visitors.tab("bob").connect("room")
     for tab in ada, bob:
         tab.until("here.room?.length === 2")
@@ -279,6 +292,29 @@ def test_nothing_is_lost_or_doubled_by_reloads(visitors: Visitors) -> None:
         tab.got(*sent)
         tab.until("statuses.at(-1)?.state === 'online'")
         assert tab.value("resets") == []
+        # Whose description has changed, by the number of the process, goes and comes at once.
+        assert tab.value("moves.every(({joined, left}) => left.length <= joined.length)")
+
+
+def test_who_was_on_a_killed_worker_has_left(visitors: Visitors) -> None:
+    with ExitStack() as stack:
+        url = f"ws://{visitors.site.host}:{visitors.site.port}/live/?name="
+        pids: dict[int, ClientConnection] = {}
+        for number in range(100):
+            socket = stack.enter_context(connect(url + str(number), close_timeout=1))
+            socket.send('{"type":"subscribe","topics":["room"],"presence":true}')
+            assert json.loads(socket.recv(PATIENCE))["type"] == "subscribed"
+            members = json.loads(socket.recv(PATIENCE))["here"]
+            here = {each["name"]: each["pid"] for each in members}
+            pids[here[str(number)]] = socket
+            if len(pids) == 2:
+                break
+        victim, survivor = pids
+        gone = {name for name, pid in here.items() if pid == victim}
+        os.kill(victim, signal.SIGKILL)
+        while gone:
+            said = json.loads(pids[survivor].recv(PATIENCE))
+            gone -= {each["name"] for each in said.get("left", ())}
 
 
 def test_who_was_away_for_too_long_is_told(visitors: Visitors) -> None:

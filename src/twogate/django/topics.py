@@ -56,7 +56,16 @@ from twogate.realtime.subscriber import Subscriber
 from twogate.realtime.visitor import Member, Visitor
 from twogate.realtime.wire import MAX_TOPICS, is_topic
 
-__all__ = ["ahere", "apublish", "events", "here", "publish", "statistics", "visitor"]
+__all__ = [
+    "ahere",
+    "apublish",
+    "events",
+    "here",
+    "position",
+    "publish",
+    "statistics",
+    "visitor",
+]
 
 logger = logging.getLogger("twogate.realtime")
 
@@ -171,6 +180,14 @@ async def apublish(
 ) -> None:
     """:func:`publish` for async code: a transaction is that of the request's thread."""
     await sync_to_async(publish)(topic, data, on_commit=on_commit, using=using)
+
+
+def position() -> int:
+    """The number of the newest message of all: a page that shows what there is now has its browser
+    subscribe ``after`` it, and nothing falls in between. To be asked before what is shown is read.
+    """
+    log, _ = _channel.open()
+    return log.newest()
 
 
 def here(topic: str) -> list[Any]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sqlite3
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from twogate.realtime import wire
 from twogate.realtime.feed import Feed, Lagging, Subscription
@@ -73,12 +73,11 @@ class Presence:
             self._sweep()
 
     def watch(self, place: str, watcher: Watcher) -> None:
-        """Tell a watcher who is here, and from now on who comes and goes."""
+        """Tell a watcher who is here, soon, and from then on who comes and goes."""
         found = self._places.get(place)
         if found is None:
             found = self._places[place] = _Place(self, place)
-        found.watchers[watcher] = None
-        watcher(found.here())
+        found.greet(watcher)
         if not self._sweeping:
             self._sweeping = True
             self._loop.call_later(_SWEEP, self._tick)
@@ -86,11 +85,9 @@ class Presence:
     def unwatch(self, place: str, watcher: Watcher) -> None:
         """Tell it nothing more; does nothing when it does not watch."""
         found = self._places.get(place)
-        if found is not None:
-            found.watchers.pop(watcher, None)
-            if not found.watchers:
-                found.close()
-                del self._places[place]
+        if found is not None and found.dismiss(watcher):
+            found.close()
+            del self._places[place]
 
     def _tick(self) -> None:
         self._sweeping = bool(self._places) and not self._feed.closed
@@ -111,23 +108,41 @@ class Presence:
 class _Place:
     """A place that somebody on this loop watches."""
 
-    __slots__ = ("_gathering", "_here", "_known", "_name", "_presence", "_subscription", "watchers")
+    __slots__ = (
+        "_gathering",
+        "_known",
+        "_name",
+        "_new",
+        "_presence",
+        "_subscription",
+        "_watchers",
+    )
 
     def __init__(self, presence: Presence, name: str) -> None:
         self._presence = presence
         self._name = name
         self._gathering = False
-        self._here: str | None = None
-        self.watchers: dict[Watcher, None] = {}
+        #: Those who know who was here at the last look, and those who are to be told at the next.
+        self._watchers: dict[Watcher, None] = {}
+        self._new: dict[Watcher, None] = {}
         # First be told of changes, then look: nothing falls in between.
         self._subscription = self._subscribe()
         self._known = self._look({})
 
-    def here(self) -> str:
-        """Who is here, as the watchers know."""
-        if self._here is None:
-            self._here = wire.here(self._name, self._known.values())
-        return self._here
+    def greet(self, watcher: Watcher) -> None:
+        """Take a watcher in; the first is told at once, since somebody has just looked."""
+        if self._watchers or self._new:
+            self._new[watcher] = None
+            self._gather()
+        else:
+            self._watchers[watcher] = None
+            watcher(wire.here(self._name, self._known.values()))
+
+    def dismiss(self, watcher: Watcher) -> bool:
+        """Let a watcher go, if it is one; says whether it was the last."""
+        self._watchers.pop(watcher, None)
+        self._new.pop(watcher, None)
+        return not (self._watchers or self._new)
 
     def close(self) -> None:
         self._subscription.close()
@@ -137,12 +152,17 @@ class _Place:
         return self._presence._feed.subscribe([topic], notify=self._heard)
 
     def _heard(self, subscription: Subscription) -> None:
-        if not self._gathering and self.watchers:
+        self._gather()
+
+    def _gather(self) -> None:
+        if not self._gathering:
             self._gathering = True
             self._presence._loop.call_later(_GATHER, self._tell)
 
     def _tell(self) -> None:
         self._gathering = False
+        if not (self._watchers or self._new):
+            return  # closed meanwhile
         try:
             while self._subscription.take() is not None:
                 pass
@@ -151,11 +171,16 @@ class _Place:
         before, self._known = self._known, self._look(self._known)
         joined = [data for key, data in self._known.items() if before.get(key) != data]
         left = [data for key, data in before.items() if self._known.get(key) != data]
-        if joined or left:
-            self._here = None
-            text = wire.moved(self._name, joined, left)
-            for watcher in tuple(self.watchers):
-                watcher(text)
+        if self._watchers and (joined or left):
+            self._say(wire.moved(self._name, joined, left), self._watchers)
+        if self._new:
+            new, self._new = self._new, {}
+            self._watchers.update(new)
+            self._say(wire.here(self._name, self._known.values()), new)
+
+    def _say(self, text: str, watchers: Iterable[Watcher]) -> None:
+        for watcher in tuple(watchers):
+            watcher(text)
 
     def _look(self, otherwise: dict[str, str]) -> dict[str, str]:
         try:

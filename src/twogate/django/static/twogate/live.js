@@ -56,7 +56,9 @@ const RESTART_SPREAD = 1_500; // a restarted server must not get all its browser
 const STEADY = 5_000; // a connection that lasted so long makes up for the failures before it
 const OPENING = 10_000; // some proxies neither open a WebSocket nor refuse it
 const QUIET = 30_000; // then we ask whether the server is still there
-const SILENT = 45_000; // then it is not
+const ANSWER = 10_000; // then it is not
+const SILENT = 45_000; // a stream of events has a sign of life every fifteen seconds
+const LOOK = 5_000;
 const FAILURES_BEFORE_EVENTS = 3; // where a WebSocket has worked; else one is enough
 
 /** Close codes after which coming back would change nothing (RFC 6455 §7.4; 4400 to 4499 ours). */
@@ -129,13 +131,13 @@ class Socket {
     this.via = "websocket";
     this.live = live;
     this.opened = false;
-    this.heardAt = Date.now();
     const address = new URL(live.url, location.href);
     address.protocol = address.protocol.replace("http", "ws");
     this.socket = new WebSocket(address);
     this.socket.onopen = () => this.open();
     this.socket.onmessage = ({ data }) => {
       this.heardAt = Date.now();
+      this.askedAt = 0;
       live.heard(this, JSON.parse(data));
     };
     this.socket.onclose = ({ code, reason }) => this.over({ code, reason });
@@ -146,21 +148,21 @@ class Socket {
     this.opened = true;
     clearTimeout(this.timer);
     this.heardAt = Date.now();
-    this.timer = setInterval(() => this.look(), 5_000);
+    this.askedAt = 0;
+    this.timer = setInterval(() => this.look(), LOOK);
     this.live.opened(this);
   }
 
   /** A connection can be dead without anybody noticing: ask when nothing has come for long. */
   look() {
-    const quiet = Date.now() - this.heardAt;
-    if (quiet > SILENT) this.over({ code: 1006 });
-    else if (quiet > QUIET) this.send({ type: "ping" });
+    if (this.askedAt && Date.now() - this.askedAt > ANSWER) this.over({ code: 1006 });
+    else if (Date.now() - this.heardAt > QUIET) this.check();
   }
 
-  /** The network or the page was away: ask now, and do not wait for long. */
+  /** Ask now: perhaps the network was away, or the page. */
   check() {
-    if (!this.opened) return;
-    this.heardAt = Math.min(this.heardAt, Date.now() - SILENT + 10_000);
+    if (!this.opened || this.askedAt) return;
+    this.askedAt = Date.now();
     this.send({ type: "ping" });
   }
 
@@ -278,11 +280,11 @@ class Events {
     clearInterval(this.watcher);
     this.watcher = setInterval(() => {
       if (Date.now() - this.heardAt > SILENT) abort.abort();
-    }, 5_000);
+    }, LOOK);
   }
 
   check() {
-    // Signs of life come every fifteen seconds.
+    // The next sign of life tells.
     this.heardAt = Math.min(this.heardAt, Date.now() - SILENT + 20_000);
   }
 
@@ -331,6 +333,7 @@ class Live {
     this.wake = () => this.look();
     addEventListener("online", this.wake);
     addEventListener("offline", this.wake);
+    addEventListener("pageshow", this.wake);
     document.addEventListener("visibilitychange", this.wake);
     this.begin(Socket);
   }
@@ -464,6 +467,7 @@ class Live {
     if (this.status.state === "closed") return;
     removeEventListener("online", this.wake);
     removeEventListener("offline", this.wake);
+    removeEventListener("pageshow", this.wake);
     document.removeEventListener("visibilitychange", this.wake);
     clearTimeout(this.retry);
     const { carrier } = this;
