@@ -266,7 +266,7 @@ def test_a_transaction_is_waited_for(topics: Any) -> None:
     ("topic", "data", "error"),
     [
         ("a", object(), TypeError), ("a", "x" * (1 << 20), ValueError),
-        ("", 1, ValueError), (5, 1, TypeError),
+        ("", 1, ValueError), (5, 1, TypeError), ("twogate.x", 1, ValueError),
     ],
 )  # fmt: skip
 def test_what_cannot_be_published(topics: Any, topic: Any, data: Any, error: type) -> None:

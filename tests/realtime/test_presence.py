@@ -163,8 +163,8 @@ def test_a_roster_that_cannot_be_written_fails_nobody(
 ) -> None:
     async def main(here: House, there: House) -> None:
         watcher = here.watch("hall")
-        with here.roster._lock:
-            here.roster._open().execute("PRAGMA query_only = ON")
+        with here.roster._handle as connection:
+            connection.execute("PRAGMA query_only = ON")
         assert here.presence.enter("hall", "ada", "1") is None
         here.presence.leave({"ticket": "hall"})
         there.presence.enter("hall", "bob", "2")

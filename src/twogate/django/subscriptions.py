@@ -96,9 +96,10 @@ class _Socket:
             return
         match request:
             case Subscribe(topics, after, presence):
+                wanted = dict.fromkeys(topics, after)
                 with leased():
-                    await self._visitor.admit(topics)
-                self._visitor.subscribe(dict.fromkeys(topics, after), watch=presence)
+                    await self._visitor.admit(wanted)
+                self._visitor.subscribe(wanted, watch=presence)
             case Unsubscribe(topics):
                 self._visitor.unsubscribe(topics)
             case Ping():

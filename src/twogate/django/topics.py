@@ -53,7 +53,7 @@ from twogate.realtime.log import Entry, TopicLog
 from twogate.realtime.presence import presence_of, topic_of
 from twogate.realtime.roster import Roster
 from twogate.realtime.subscriber import Subscriber
-from twogate.realtime.visitor import Member, Visitor
+from twogate.realtime.visitor import RESERVED, Member, Visitor
 from twogate.realtime.wire import MAX_TOPICS, is_topic
 
 __all__ = [
@@ -100,12 +100,7 @@ class _Channel:
         with self._lock:
             if self._log is None or self._folder is None:
                 options = _options()
-                folder = options.get("folder")
-                found = RuntimeFolder(
-                    f"topics {settings.SECRET_KEY}", folder and Path(folder), "TWOGATE_TOPICS"
-                )
-                found.prepare()
-                self._folder = found
+                self._folder = found = _runtime_folder()
                 self._log = TopicLog(
                     found.path / "topics.sqlite3",
                     keep=int(options.get("keep", 1000)),
@@ -118,12 +113,10 @@ class _Channel:
 
         :raises ConfigError: others could get at the folder.
         """
-        _, folder = self.open()
         with self._lock:
             if self._roster is None:
-                self._roster = Roster(
-                    folder / "roster.sqlite3", grace=float(_options().get("grace", 3))
-                )
+                file = _runtime_folder().path / "roster.sqlite3"
+                self._roster = Roster(file, grace=float(_options().get("grace", 3)))
             return self._roster
 
     def write(self, topic: str, data: str) -> None:
@@ -136,6 +129,15 @@ class _Channel:
         except (OSError, sqlite3.Error):
             self.lost += 1
             logger.exception("A message to the topic %r could not be published", topic)
+
+
+def _runtime_folder() -> RuntimeFolder:
+    folder = _options().get("folder")
+    found = RuntimeFolder(
+        f"topics {settings.SECRET_KEY}", folder and Path(folder), "TWOGATE_TOPICS"
+    )
+    found.prepare()
+    return found
 
 
 _channel = _Channel()
@@ -161,9 +163,12 @@ def publish(topic: str, data: Any, *, on_commit: bool = True, using: str | None 
     :param on_commit: false sends at once, whatever becomes of the transaction.
     :param using: the database whose transaction counts; the default one.
     :raises TypeError: the topic is no string, or the data are not JSON.
-    :raises ValueError: the topic is empty or too long, or the data are too large.
+    :raises ValueError: the topic is empty, too long or the server's own (``twogate.``), or the data
+        are too large.
     """
     check_topic(topic)
+    if topic.startswith(RESERVED):
+        raise ValueError(f"Topics that begin with {RESERVED!r} are the server's own: {topic!r}.")
     text = _json(data)
     if len(text) > MAX_SIZE:
         raise ValueError(

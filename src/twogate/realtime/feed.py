@@ -55,6 +55,13 @@ class Feed:
         self.delivered = 0
         self.lagged = 0
 
+    async def prepare(self, topics: Collection[str]) -> None:
+        """To be awaited before :meth:`subscribe` with ``after``: a log that is elsewhere is read.
+
+        Without it a log that is elsewhere may say that the replay is incomplete.
+        """
+        await self._log.prepare(topics)
+
     def subscribe(
         self,
         topics: Collection[str],

@@ -12,16 +12,15 @@ import fcntl
 import os
 import secrets
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
+from twogate.realtime.handle import Handle
+
 __all__ = ["Roster"]
 
-#: Milliseconds to wait for another process that is writing.
-_PATIENCE = 5000
 _SUFFIX = ".alive"
 
 # ``gone``: the time after which somebody who has left is no longer here; null while they are.
@@ -52,10 +51,7 @@ class Roster:
     def __init__(self, file: Path, grace: float = 3.0) -> None:
         self._file = file
         self._grace = grace
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        #: Connections of the parent, which must not even be closed after a fork.
-        self._inherited: list[sqlite3.Connection] = []
+        self._handle = Handle(file, self._prepare)
         self._process = ""
         self._alive = -1
         _rosters.add(self)
@@ -69,8 +65,7 @@ class Roster:
         :param data: what others see of them, JSON.
         """
         ticket = secrets.token_hex(8)
-        with self._lock:
-            connection = self._open()
+        with self._handle as connection:
             connection.execute(
                 "INSERT INTO presence (ticket, place, member, process, data)"
                 " VALUES (?, ?, ?, ?, ?)",
@@ -86,8 +81,7 @@ class Roster:
         rows = [(ticket,) for ticket in tickets]
         if not rows:
             return
-        with self._lock:
-            connection = self._open()
+        with self._handle as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 connection.executemany(
@@ -99,8 +93,8 @@ class Roster:
 
     def here(self, place: str) -> dict[str, str]:
         """Who is here: the data of each member, by member, in the order in which they came."""
-        with self._lock:
-            rows = self._open().execute(
+        with self._handle as connection:
+            rows = connection.execute(
                 "SELECT member, data FROM presence"
                 " WHERE place = ? AND (gone IS NULL OR gone > ?) ORDER BY id",
                 (place, time.time()),
@@ -113,8 +107,7 @@ class Roster:
         :return: the places they were in; whoever removes them has to tell the others.
         """
         now = time.time()
-        with self._lock:
-            connection = self._open()
+        with self._handle as connection:
             for process in self._dead(connection):
                 connection.execute(
                     "UPDATE presence SET gone = ? WHERE process = ? AND gone IS NULL",
@@ -130,13 +123,14 @@ class Roster:
 
     def close(self) -> None:
         """Leave everywhere, with grace. The roster is opened again when it is needed."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            self._die()
+        self._handle.close()
+        if self._alive >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                self._lock_file(self._process).unlink()
+            os.close(self._alive)
+        self._alive, self._process = -1, ""
 
-    # Who lives. With the lock held.
+    # Who lives. While the handle is held.
 
     def _lock_file(self, process: str) -> Path:
         return self._file.with_name(process + _SUFFIX)
@@ -163,30 +157,14 @@ class Roster:
             if process != self._process and not _is_locked(self._lock_file(process))
         ]
 
-    def _die(self) -> None:
-        if self._alive >= 0:
-            with contextlib.suppress(FileNotFoundError):
-                self._lock_file(self._process).unlink()
-            os.close(self._alive)
-        self._alive, self._process = -1, ""
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            for path in self._file.parent.glob(f"*{_SUFFIX}"):
-                if path != self._lock_file(self._process) and not _is_locked(path):
-                    path.unlink(missing_ok=True)
-            self._connection = _connect(self._file)
-        return self._connection
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        for path in self._file.parent.glob(f"*{_SUFFIX}"):
+            if path != self._lock_file(self._process) and not _is_locked(path):
+                path.unlink(missing_ok=True)
+        connection.executescript(_TABLES)
 
     def _leave_to_parent(self) -> None:
-        """After a fork, in the child: who is on the roster is the parent's.
-
-        A connection of the parent may not even be closed here (SQLite, "How To Corrupt", 2.6).
-        """
-        self._lock = threading.Lock()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._inherited.append(connection)
+        """After a fork, in the child: who is on the roster is the parent's."""
         if self._alive >= 0:
             os.close(self._alive)  # the lock is the parent's as long as it has it open
         self._alive, self._process = -1, ""
@@ -205,21 +183,6 @@ def _is_locked(path: Path) -> bool:
     finally:
         os.close(file)
     return False
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        file, timeout=_PATIENCE / 1000, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # After a crash of the machine nobody is here.
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.executescript(_TABLES)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 _rosters: weakref.WeakSet[Roster] = weakref.WeakSet()

@@ -45,6 +45,10 @@ class Subscriber:
         """Whether nothing more will come after what waits."""
         return self._feed.closed
 
+    async def prepare(self, topics: Mapping[str, int | None]) -> None:
+        """To be awaited before :meth:`subscribe`; see :meth:`Feed.prepare`."""
+        await self._feed.prepare([topic for topic, after in topics.items() if after is not None])
+
     def subscribe(self, topics: Mapping[str, int | None]) -> None:
         """Add topics, or begin anew with them.
 

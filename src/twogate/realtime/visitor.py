@@ -76,9 +76,10 @@ class Visitor:
         """See :attr:`Subscriber.ended`."""
         return self._subscriber.ended
 
-    async def admit(self, topics: Iterable[str]) -> dict[str, str]:
+    async def admit(self, topics: Mapping[str, int | None]) -> dict[str, str]:
         """Ask whether it may have some topics; it is told of those it may not.
 
+        :param topics: as :meth:`subscribe`, which is to follow, gets them.
         :return: the reasons why it may not, by topic.
         """
         refused: dict[str, str] = {}
@@ -90,6 +91,7 @@ class Visitor:
                 self.unsubscribe([topic])
                 refused[topic] = reason
                 self.tell(wire.denied(topic, reason))
+        await self._subscriber.prepare(topics)
         return refused
 
     async def _why_not(self, topic: str) -> str | None:
