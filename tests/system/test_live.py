@@ -377,6 +377,22 @@ def test_streams_of_events_where_no_websocket_gets_through(visitors: Visitors) -
     bob.got(*sent)
 
 
+@pytest.mark.parametrize("url", ["/live/", "/refused/"], ids=["websocket", "events"])
+def test_beginning_anew_amid_messages_gives_none_twice(visitors: Visitors, url: str) -> None:
+    tab = visitors.tab().connect(url=url, events="/events/")
+    tab.value("void live.subscribe('room', (data) => got.push(data), {after: 0})")
+    tab.until("statuses.at(-1)?.state === 'online'")
+    # Who watches and who does not are different subscriptions for the server.
+    tab.value("""void setInterval(() => {
+        const end = live.subscribe('room', () => {}, {presence: () => {}});
+        setTimeout(end, 7);
+    }, 15)""")
+    sent = [str(number) for number in range(400)]
+    for begin in range(0, 400, 10):
+        visitors.say(*sent[begin : begin + 10])
+    tab.got(*sent)
+
+
 def test_a_refusal_for_good_ends_it(visitors: Visitors) -> None:
     tab = visitors.tab().connect("room")
     tab.until("statuses.at(-1)?.state === 'online'")

@@ -73,6 +73,8 @@ class Topic {
     this.listeners = new Set();
     /** The number behind which to go on; null before the server has said where that is. */
     this.position = after ?? null;
+    /** The number behind which the server said last that it goes on. */
+    this.begun = null;
     /** Everybody who is here, each as JSON; null as long as that is not known. */
     this.here = null;
   }
@@ -87,8 +89,20 @@ class Topic {
     }
   }
 
+  subscribed(number) {
+    this.begun = number;
+    // More may have been heard since it was asked.
+    this.position = Math.max(this.position ?? number, number);
+  }
+
+  reset() {
+    this.position = this.begun; // perhaps ours was of another log
+    this.tell("reset");
+  }
+
   message(message) {
-    if (this.position !== null && message.id <= this.position) return; // heard before
+    if (this.position === null) return; // of a subscription that was given up
+    if (message.id <= this.position) return; // heard before
     this.position = message.id;
     for (const listener of [...this.listeners]) {
       if (this.listeners.has(listener)) call(listener.heard, message.data, message);
@@ -401,12 +415,11 @@ class Live {
         break;
       case "subscribed":
         for (const [name, position] of Object.entries(message.topics)) {
-          const begun = this.topics.get(name);
-          if (begun) begun.position = position;
+          this.topics.get(name)?.subscribed(position);
         }
         break;
       case "reset":
-        subject?.tell("reset");
+        subject?.reset();
         break;
       case "presence":
         subject?.presence(message);
