@@ -49,6 +49,8 @@ class Presence:
         self._places: dict[str, _Place] = {}
         self._loop = asyncio.get_running_loop()
         self._sweeping = False
+        #: Who has left and is still on the roster, which could not be written then.
+        self._owed: dict[str, str] = {}
 
     def enter(self, place: str, member: str, data: str) -> str | None:
         """See :meth:`Roster.enter`; ``None`` when the roster cannot be written, which is logged."""
@@ -68,7 +70,8 @@ class Presence:
         try:
             self._roster.leave(tickets, at_once=at_once)
         except sqlite3.Error:
-            logger.exception("Who has left could not be written down")
+            self._owed.update(tickets)
+            logger.exception("Who has left could not be written down; it is tried again")
         if at_once:
             self._sweep()
 
@@ -96,6 +99,9 @@ class Presence:
             self._loop.call_later(_SWEEP, self._tick)
 
     def _sweep(self) -> None:
+        if self._owed:
+            owed, self._owed = self._owed, {}
+            self.leave(owed)
         try:
             places = self._roster.sweep()
         except sqlite3.Error:
