@@ -8,6 +8,7 @@ watchers of a loop. Runs on the loop's thread; knows no sockets and no Django.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import weakref
@@ -100,8 +101,9 @@ class Presence:
 
     def _sweep(self) -> None:
         if self._owed:
-            owed, self._owed = self._owed, {}
-            self.leave(owed)
+            with contextlib.suppress(sqlite3.Error):  # which was logged before
+                self._roster.leave(self._owed)
+                self._owed.clear()
         try:
             places = self._roster.sweep()
         except sqlite3.Error:
