@@ -193,7 +193,8 @@ class _Call:
         self._loop = loop
         self._state = _State.CONNECTING
         self._socket: SocketExchange | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        # Hardly ever more than one.
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
         self._connect_given = False
         self._end_given = False
         self._end_told = False
@@ -219,12 +220,11 @@ class _Call:
             if event is not None:
                 return event
             waiter = self._loop.create_future()
-            self._waiters.append(waiter)
+            self._waiters += (waiter,)
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
                 raise
 
     def _next_event(self) -> Message | None:
@@ -251,7 +251,7 @@ class _Call:
         if not self._end_told:
             self._tell_end()
         if self._waiters:
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters = self._waiters, ()
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
