@@ -577,13 +577,22 @@ class leased:  # noqa: N801 - used like a function, and quicker than a generator
 
 def leasing(application: Any) -> Any:
     """Wrap an ASGI application so that each of its requests and WebSockets has a lease: consumers
-    share the worker's threads instead of waiting for a single one."""
+    share the worker's threads instead of waiting for a single one.
+
+    To be called in a task of its own: a WebSocket may live for hours, and the context ends with the
+    task, so nothing is kept that would put it back.
+    """
 
     async def call(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await application(scope, receive, send)
             return
-        with leased():
+        lease = Lease(_pool())
+        SyncToAsync.thread_sensitive_context.set(_context)
+        _current.set(lease)
+        try:
             await application(scope, receive, send)
+        finally:
+            lease.end()
 
     return call

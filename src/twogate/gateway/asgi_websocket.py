@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from twogate.errors import ApplicationError, ClientDisconnected, PeerError
 from twogate.exchange import Exchange
-from twogate.gateway.asgi import AsgiApplication, Message, Scope, finish_tasks
+from twogate.gateway.asgi import AsgiApplication, Message, Scope
 from twogate.gateway.failures import tells_of_disconnect
+from twogate.gateway.tasks import Calls
 from twogate.protocol.websocket import ClosedSocket, Handshake, check_close
 from twogate.realtime.hub import check_topic
 from twogate.realtime.topics import EXTENSION
@@ -78,7 +79,9 @@ class AsgiWebSocketGateway:
         self._open_socket = open_socket
         self._max_message_size = max_message_size
         self._compression = compression
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls = Calls(loop, "websocket")
+        #: Give the calls that still run so many seconds to return, then cancel them.
+        self.finish = self._calls.finish
 
     def __call__(self, exchange: Exchange) -> None:
         """Take an exchange on whose request asks for a WebSocket."""
@@ -95,18 +98,12 @@ class AsgiWebSocketGateway:
             self._observer.request_refused(client[0] if client else "", error.status, error.message)
             exchange.refuse(error)
             return
-        task = self._loop.create_task(self._run(exchange, handshake))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self, timeout: float) -> None:
-        """Give the calls that still run ``timeout`` seconds to return, then cancel them."""
-        await finish_tasks(self._tasks, timeout)
+        self._calls.start(self._run(exchange, handshake))
 
     @property
     def running(self) -> int:
         """Calls of the application that have not returned."""
-        return len(self._tasks)
+        return len(self._calls)
 
     async def _run(self, exchange: Exchange, handshake: Handshake) -> None:
         exchange.started_at = time.perf_counter()
