@@ -41,7 +41,7 @@ from typing import Any
 
 from asgiref.current_thread_executor import CurrentThreadExecutor
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
-from django.db import close_old_connections, connections
+from django.db import connections
 
 from twogate.django.signals import (
     close_old_connections_here,
@@ -98,15 +98,9 @@ class Lease:
         #: The threads whose connections this request has used.
         self._states: tuple[_ThreadState, ...] = ()
 
-    def submit(
-        self, function: Callable[..., Any], /, *arguments: Any
-    ) -> Future[Any] | asyncio.Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         """Run a call on the lease's thread; the interface of :class:`concurrent.futures.Executor`
         as far as event loops use it."""
-        if not self._asked and _called(function) is close_old_connections:
-            # Channels asks for this around every message. Threads see to their connections
-            # themselves, before and after they serve a lease.
-            return self._pool.nothing
         calls = self._calls
         if calls is None:
             with _making_calls:
@@ -223,9 +217,6 @@ class _Pool:
         threads.on_end = close_connections
         self._threads = threads
         self._loop = loop
-        #: The future of all calls that need not be made. Done: awaiting it takes no turn of a loop.
-        self.nothing: asyncio.Future[None] = loop.create_future()
-        self.nothing.set_result(None)
         #: Leases that keep a thread without a call for it.
         self.held: set[Lease] = set()
         #: Leases that have asked for a thread, in that order; those at the front still wait.
@@ -513,9 +504,7 @@ def close_connections() -> None:
 class _CurrentLease:
     """Stands for the lease of whoever submits."""
 
-    def submit(
-        self, function: Callable[..., Any], /, *arguments: Any
-    ) -> Future[Any] | asyncio.Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         return _current.get().submit(function, *arguments)
 
 
