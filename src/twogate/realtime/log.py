@@ -8,6 +8,7 @@ knows no sockets and no Django.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -92,7 +93,10 @@ class TopicLog:
             ).fetchone()
             self._written += 1
             if self._written % _PRUNE_EVERY == 1:
-                self._prune(connection, topic)
+                # The message is there, whatever becomes of the old ones: on a full disk even
+                # removing them needs space.
+                with contextlib.suppress(sqlite3.Error):
+                    self._prune(connection, topic)
         return int(row[0])
 
     def newest(self) -> int:
@@ -151,8 +155,10 @@ class TopicLog:
             if row is not None:
                 self._forget(connection, "topic = ? AND id <= ?", (topic, row[0]))
             self._forget(connection, "at < ?", (time.time() - self._seconds,))
-        finally:
             connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def _forget(
         self, connection: sqlite3.Connection, which: str, values: tuple[object, ...]
@@ -178,11 +184,15 @@ class TopicLog:
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        # What a crash of the machine loses would be too old to be wanted when it is up again.
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.executescript(_TABLES)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # What a crash of the machine loses would be too old to be wanted when it is up again.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.executescript(_TABLES)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def close(self) -> None:
