@@ -259,7 +259,9 @@ def make(parent: Path, database: Postgres | None, redis: str | None) -> Project:
     (package / "urls.py").write_text(URLS)
     add_layer(package / "settings_local.py", LOCAL_LAYER)
     if redis is not None:
-        config = {"hosts": [redis]}
+        # redis-py gives up a read, and a consumer with it, after as long as channels_redis lets one
+        # wait; so it is given more time.
+        config = {"hosts": [{"address": redis, "socket_timeout": 60}]}
         add_layer(package / "settings_redis.py", {"BACKEND": REDIS_LAYER, "CONFIG": config})
         add_layer(package / "settings_redis_pubsub.py", {"BACKEND": PUBSUB_LAYER, "CONFIG": config})
     if database is not None:
