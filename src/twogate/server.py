@@ -226,13 +226,15 @@ class Server:
                     await self._context.loop.connect_accepted_socket(self._connect, sock)
 
     def statistics(self) -> dict[str, Any]:
-        """The state of the server now: connections, requests, threads, broadcasts."""
+        """The state of the server now: connections, requests, threads, broadcasts, and what the
+        whole process has carried of them to and from other processes."""
         return {
             "connections": len(self._context.connections),
             "requests": self._observer.finished,
             "tasks": sum(g.running for g in (self._asgi, self._websocket) if g is not None),
             "threads": self._threads.statistics(),
             "broadcast": self._context.hub.statistics(),
+            "carried": topics.statistics(),
         }
 
     def _retire(self) -> None:

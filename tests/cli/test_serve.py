@@ -1,20 +1,13 @@
-"""The command as people run it: in a process of its own, in a folder of its own."""
-
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.shell import PROJECT, Shell, says
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -22,7 +15,6 @@ from twogate import __version__
 from twogate.cli import main
 from twogate.config import OPTIONS
 
-SOURCE = Path(__file__).parent.parent / "src"
 WSGI_HELLO = (
     "def app(environ, start_response):\n"
     "    start_response('200 OK', [('Content-Length', '5')])\n"
@@ -41,129 +33,7 @@ LIVE = (
     "    await send({'type': 'websocket.send', 'text': 'hello'})\n"
     "    while (await receive())['type'] != 'websocket.disconnect': pass\n"
 )
-PROJECT = {
-    "manage.py": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n",
-    "mysite/__init__.py": "",
-    "mysite/settings.py": (
-        "SECRET_KEY = 'x'\nDEBUG = True\nROOT_URLCONF = 'mysite.urls'\nINSTALLED_APPS = []\n"
-        "MIDDLEWARE = []\n"
-    ),
-    "mysite/urls.py": (
-        "from django.http import HttpResponse\nfrom django.urls import path\n"
-        "def page(request): return HttpResponse('page')\n"
-        "async def live(request): return HttpResponse('live')\n"
-        "urlpatterns = [path('', page), path('live/', live)]\n"
-    ),
-    "mysite/asgi.py": (
-        "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
-    ),
-    "mysite/wsgi.py": (
-        "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n"
-    ),
-}
-
-URL = r"http://127\.0\.0\.1:\d+"
-
-
-class Shell:
-    """Runs ``twogate`` in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        names = ("TWOGATE", "DJANGO", "NO_COLOR")
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
-        self.environment["PYTHONPATH"] = str(SOURCE)
-
-    def write(self, files: dict[str, str]) -> None:
-        for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "twogate", *arguments], cwd=self.folder, env=self.environment,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    @contextlib.contextmanager
-    def serving(self, *arguments: str, waits: str = URL) -> Iterator[Served]:
-        log = self.folder / "stderr.log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "twogate", "serve", "-b", "127.0.0.1:0", *arguments],
-                cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
-        try:
-            yield Served(self, process, log, waits)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-
-
-class Served:
-    """A server that runs.
-
-    :param waits: what it says when it has started.
-    """
-
-    def __init__(
-        self, shell: Shell, process: subprocess.Popen[bytes], log: Path, waits: str
-    ) -> None:
-        self._shell, self.process, self._log = shell, process, log
-        self.wait_for(waits)
-
-    @property
-    def url(self) -> str:
-        return self.wait_for(URL)
-
-    def save_until(self, files: dict[str, str], pattern: str) -> None:
-        """Save again while nothing happens: nobody says when the watcher has begun to look."""
-        for _ in range(10):
-            self._shell.write(files)
-            with contextlib.suppress(AssertionError):
-                self.wait_for(pattern, 3)
-                return
-        self.wait_for(pattern, 3)
-
-    def wait_for(self, pattern: str, patience: float = 30) -> str:
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            said = self._log.read_text(encoding="utf-8")
-            if found := re.search(pattern, said):
-                return found[0]
-            assert self.process.poll() is None, said
-            time.sleep(0.02)
-        raise AssertionError(f"never said {pattern}: {said}")
-
-    def get(self, path: str) -> tuple[int, str, str]:
-        with urllib.request.urlopen(self.url + path, timeout=10) as response:
-            timing = response.headers.get("Server-Timing", "")
-            return response.status, response.read().decode(), timing
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
-
-
-def says(done: subprocess.CompletedProcess[str], status: int, *parts: str) -> None:
-    assert done.returncode == status, done.stderr
-    for part in parts:
-        assert part in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 # Looking.
-
-
-def test_the_version(shell: Shell) -> None:
-    done = shell("--version")
-    assert (done.returncode, done.stdout) == (0, f"twogate {__version__}\n")
 
 
 def test_help_has_every_option_and_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,27 +45,6 @@ def test_help_has_every_option_and_the_examples(capsys: pytest.CaptureFixture[st
         assert f"{option.flag}" in told, option.name
     assert "examples:" in told
     assert "[tool.twogate]" in told
-
-
-def test_no_command_shows_what_there_is(shell: Shell) -> None:
-    says(shell(), 2, "usage: twogate", "serve")
-
-
-def test_each_value_and_where_it_came_from(shell: Shell) -> None:
-    shell.write({"pyproject.toml": "[tool.twogate]\nthreads = 8\nbind = ['8001']\n"})
-    shell.environment["TWOGATE_TIMEOUT"] = "7"
-    shell.environment["TWOGATE_TIMEOUTS"] = "7"
-    done = shell("serve", "--print-config", "-w", "3", "--no-server-header")
-    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert done.returncode == 0
-    assert len(rows) == len(OPTIONS)
-    assert re.fullmatch(r"workers +3 +command line", rows["workers"])
-    assert re.fullmatch(r"server-header +off +command line", rows["server-header"])
-    assert re.fullmatch(r"timeout +7 +TWOGATE_TIMEOUT", rows["timeout"])
-    assert re.fullmatch(r"threads +8 +/.*/pyproject.toml", rows["threads"])
-    assert re.fullmatch(r"bind +127.0.0.1:8001 +/.*/pyproject.toml", rows["bind"])
-    assert re.fullmatch(r"keep-alive +5 +default", rows["keep-alive"])
-    assert "TWOGATE_TIMEOUTS is set but is no option; did you mean TWOGATE_TIMEOUT?" in done.stderr
 
 
 def test_checking_loads_the_project_and_stops(shell: Shell) -> None:
@@ -211,32 +60,6 @@ def test_checking_loads_the_project_and_stops(shell: Shell) -> None:
 
 
 # Wrong use.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (["serve", "--thraeds", "4"], ["no option --thraeds; did you mean --threads?"]),
-        (["serve", "--worker=4"], ["no option --worker; did you mean --workers?"]),
-        (["srve"], ["no command 'srve'; did you mean serve?"]),
-        (["serve", "-w", "two"], ["--workers = 'two' (from command line)", "whole number"]),
-        (["serve", "-b", "here:there"], ["--bind", "host:port"]),
-        (["serve", "shop:app"], ["--wsgi shop:app or --asgi shop:app"]),
-        (["serve", "my-site"], ["--settings = 'my-site'", "dotted name"]),
-        (["serve", "no/such/folder"], ["no/such/folder", "No such file"]),
-        (["serve", ".", "--chdir", "."], ["--chdir; give one of the two"]),
-        (["serve", "--workers"], ["expected one argument"]),
-    ],
-)
-def test_wrong_use_is_told_in_one_message(
-    shell: Shell, arguments: list[str], parts: list[str]
-) -> None:
-    says(shell(*arguments), 2, "error:", *parts)
-
-
-def test_a_bad_file_is_named(shell: Shell) -> None:
-    shell.write({"pyproject.toml": "[tool.twogate]\nworker = 8\n"})
-    says(shell("serve"), 2, "pyproject.toml", "no such option; did you mean workers?")
 
 
 def test_no_project(shell: Shell) -> None:
@@ -368,14 +191,6 @@ def test_the_last_moment_is_in_the_access_log(shell: Shell, workers: str, grace:
     assert '"GET /live HTTP/1.1" websocket opened' in lines[0]
     assert '"GET /live HTTP/1.1" websocket closed 1012 ' in lines[1]
     assert served.process.returncode == 0
-
-
-def test_a_folder_and_settings_can_be_named(shell: Shell) -> None:
-    shell.write({f"below/{name}": content for name, content in PROJECT.items()})
-    shell.write({"below/mysite/other.py": "from mysite.settings import *\nDEBUG = False\n"
-                 "ALLOWED_HOSTS = ['127.0.0.1']\n"})  # fmt: skip
-    with shell.serving("below", "--settings", "mysite.other", "-w", "0") as served:
-        assert served.get("/")[1:] == ("page", "")
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
