@@ -101,17 +101,19 @@ class TopicLog:
         :raises sqlite3.OperationalError: the file cannot be written, for example on a full disk.
         """
         with self._writer as connection:
-            row = connection.execute(
-                "INSERT INTO entry (topic, data, at) VALUES (?, ?, ?) RETURNING id",
+            # RETURNING would be a second step, and each lets another thread have the interpreter.
+            number = connection.execute(
+                "INSERT INTO entry (topic, data, at) VALUES (?, ?, ?)",
                 (topic, data, time.time()),
-            ).fetchone()
+            ).lastrowid
             self._written += 1
             if self._written % _PRUNE_EVERY == 1:
                 # The message is there, whatever becomes of the old ones: on a full disk even
                 # removing them needs space.
                 with contextlib.suppress(sqlite3.Error):
                     self._prune(connection, topic)
-        return int(row[0])
+        assert number is not None
+        return number
 
     def newest(self) -> int:
         """The number of the newest message ever; before the first one, one less than its own."""
