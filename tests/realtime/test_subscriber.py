@@ -41,10 +41,14 @@ class Reader:
         self._news = asyncio.Event()
         self.subscriber = Subscriber(feed, self._news.set)
 
-    async def next(self) -> Any:
+    async def item(self) -> Entry | str:
         while (item := self.subscriber.take()) is None:
             self._news.clear()
             await self._news.wait()
+        return item
+
+    async def next(self) -> Any:
+        item = await self.item()
         return json.loads(item.text if isinstance(item, Entry) else item)
 
     async def data(self, count: int) -> list[Any]:
@@ -112,8 +116,7 @@ def test_a_message_is_put_into_words_once_for_all(run: Run) -> None:
             browser.subscriber.subscribe({"a": None})
             await browser.next()
         channel.publish("a", 1)
-        await asyncio.wait_for(browsers[0]._news.wait(), 10)
-        items = [browser.subscriber.take() for browser in browsers]
+        items = [await browser.item() for browser in browsers]
         assert all(isinstance(item, Entry) for item in items)
         assert len({id(item.text) for item in items if isinstance(item, Entry)}) == 1
 
