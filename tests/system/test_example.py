@@ -238,16 +238,16 @@ def test_a_sync_admin_action_notifies_the_pages_that_are_open(
     admin.get_by_role("row", name="Ada").get_by_role("checkbox").check()
     notify(admin, "The soup is ready.")
     expect(admin.locator(".messagelist")).to_have_text("Sent to 1 people.")
-    expect(ada.locator("#toasts li")).to_contain_text("The soup is ready.")
+    expect(ada.locator("#toasts > div")).to_contain_text("The soup is ready.")
     ada.get_by_role("button", name="Dismiss").click()
-    expect(ada.locator("#toasts li")).to_have_count(0)
+    expect(ada.locator("#toasts > div")).to_have_count(0)
 
     # A room means its members and its visitors: Ada is one of the first, Grace of neither.
     admin.goto(f"{site.url}/admin/chat/room/")
     admin.get_by_role("row", name="Attic").get_by_role("checkbox").check()
     notify(admin, "The attic leaks.")
-    expect(ada.locator("#toasts li")).to_contain_text("The attic leaks.")
-    expect(grace.locator("#toasts li")).to_have_count(0)
+    expect(ada.locator("#toasts > div")).to_contain_text("The attic leaks.")
+    expect(grace.locator("#toasts > div")).to_have_count(0)
 
 
 def notify(admin: Page, text: str) -> None:

@@ -85,7 +85,7 @@ export async function catchUp(roomUrl) {
 async function loadEarlier(link) {
   const page = await fetchPage(link.href);
   const height = scroll.scrollHeight;
-  log.setAttribute("aria-live", "off"); // what is old is not read out
+  scroll.setAttribute("aria-live", "off"); // what is old is not read out
   messagesOf(page).forEach((item) => insert(document.adoptNode(item)));
   const next = page.getElementById("earlier");
   if (next) {
@@ -95,7 +95,7 @@ async function loadEarlier(link) {
     scroll.focus();
   }
   scroll.scrollTop += scroll.scrollHeight - height; // what was read stays where it is
-  log.removeAttribute("aria-live");
+  scroll.removeAttribute("aria-live");
 }
 
 document.getElementById("earlier")?.addEventListener("click", (event) => {

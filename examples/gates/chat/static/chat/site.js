@@ -15,7 +15,7 @@ export const live = connect("/live/", { events: "/events/", status: showStatus }
 live.subscribe(`user.${me}`, ({ text }) => toast(text));
 
 function toast(text) {
-  const item = document.createElement("li");
+  const item = document.createElement("div");
   const words = document.createElement("p");
   const close = document.createElement("button");
   words.textContent = text;

@@ -2,6 +2,7 @@
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15000;
+const ENDED = 1008; // the session is over; to come back would change nothing
 
 export class RoomSocket {
   #url;
@@ -36,7 +37,10 @@ export class RoomSocket {
       const message = JSON.parse(data);
       this.#handlers[message.kind]?.(message);
     });
-    this.#socket.addEventListener("close", () => {
+    this.#socket.addEventListener("close", ({ code }) => {
+      if (code === ENDED) {
+        return;
+      }
       window.setTimeout(() => this.#connect(), this.#wait * (0.5 + Math.random()));
       this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
     });
