@@ -167,8 +167,13 @@ def test_a_roster_that_cannot_be_written_fails_nobody(
             connection.execute("PRAGMA query_only = ON")
         assert here.presence.enter("hall", "ada", "1") is None
         here.presence.leave({"ticket": "hall"})
-        there.presence.enter("hall", "bob", "2")
+        bob = there.presence.enter("hall", "bob", "2")
+        assert bob is not None
         await watcher.until(2)
+        here.presence.leave({bob: "hall"})
+        with here.roster._handle as connection:
+            connection.execute("PRAGMA query_only = OFF")
+        await watcher.until()
 
     run(tmp_path, main)
     assert "could not be written down" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,24 @@ def test_who_was_killed_has_its_grace(file: Path, guest: subprocess.Popen[str]) 
     assert roster.sweep() == set()
     assert roster.here("hall") == {"guest": '"Guest"'}
     roster.close()
+
+
+def test_after_a_full_disk_it_goes_on(roster: Roster) -> None:
+    ticket = roster.enter("hall", "ada", "1")
+    with roster._handle as connection:
+        connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        for number in range(1000):
+            roster.enter("hall", f"{number}", f'"{"x" * 500}"')
+    roster.leave([ticket], at_once=True)
+    with roster._handle as connection:
+        assert not connection.in_transaction
+        connection.execute("PRAGMA max_page_count = 100000")
+    assert roster.sweep() == {"hall"}
+    roster.enter("hall", "bob", "2")
+    here = roster.here("hall")
+    assert "bob" in here
+    assert "ada" not in here
 
 
 def test_a_roster_that_closes_has_left(file: Path, roster: Roster) -> None:

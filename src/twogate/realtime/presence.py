@@ -8,6 +8,7 @@ watchers of a loop. Runs on the loop's thread; knows no sockets and no Django.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import weakref
@@ -49,6 +50,8 @@ class Presence:
         self._places: dict[str, _Place] = {}
         self._loop = asyncio.get_running_loop()
         self._sweeping = False
+        #: Who has left and is still on the roster, which could not be written then.
+        self._owed: dict[str, str] = {}
 
     def enter(self, place: str, member: str, data: str) -> str | None:
         """See :meth:`Roster.enter`; ``None`` when the roster cannot be written, which is logged."""
@@ -68,7 +71,8 @@ class Presence:
         try:
             self._roster.leave(tickets, at_once=at_once)
         except sqlite3.Error:
-            logger.exception("Who has left could not be written down")
+            self._owed.update(tickets)
+            logger.exception("Who has left could not be written down; it is tried again")
         if at_once:
             self._sweep()
 
@@ -96,6 +100,10 @@ class Presence:
             self._loop.call_later(_SWEEP, self._tick)
 
     def _sweep(self) -> None:
+        if self._owed:
+            with contextlib.suppress(sqlite3.Error):  # which was logged before
+                self._roster.leave(self._owed)
+                self._owed.clear()
         try:
             places = self._roster.sweep()
         except sqlite3.Error:

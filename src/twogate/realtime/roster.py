@@ -88,8 +88,10 @@ class Roster:
                     "UPDATE presence SET gone = ? WHERE ticket = ? AND gone IS NULL",
                     [(0.0 if at_once else time.time() + self._grace, *row) for row in rows],
                 )
-            finally:
                 connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:  # a full disk, for example
+                    connection.execute("ROLLBACK")
 
     def here(self, place: str) -> dict[str, str]:
         """Who is here: the data of each member, by member, in the order in which they came."""
