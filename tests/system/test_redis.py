@@ -175,8 +175,10 @@ class Stream:
                     self._last = line[4:]
                 elif line == "event: reset":
                     self.resets += 1
-                elif line.startswith("data: ") and "topic" in line:
-                    self.texts.append(json.loads(line[6:])["data"])
+                elif line.startswith("data: "):
+                    said = json.loads(line[6:])
+                    if said["type"] == "message":
+                        self.texts.append(said["data"])
         finally:
             writer.close()
 

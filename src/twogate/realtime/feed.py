@@ -50,6 +50,9 @@ class Log(Protocol):
     def newest(self) -> int:
         """The number of the newest message."""
 
+    def position(self) -> int:
+        """The same, of this moment wherever the log is; off a loop it may wait for the network."""
+
     def after(self, number: int, most: int = 1000) -> News:
         """What came to all topics after a number."""
 
@@ -90,7 +93,8 @@ class Feed:
         self._last = log.newest()
         self._listener = bell.listen(self._heard, lambda: tuple(self._topics))
         self._loop = asyncio.get_running_loop()
-        self._closed = False
+        #: Whether it hears nothing more, because its server drains.
+        self.closed = False
         #: Messages handed to subscribers, and subscribers that fell too far behind.
         self.delivered = 0
         self.lagged = 0
@@ -103,15 +107,21 @@ class Feed:
         await self._log.prepare(topics)
 
     def subscribe(
-        self, topics: Collection[str], after: int | None = None, limit: int = 1000
+        self,
+        topics: Collection[str],
+        after: int | None = None,
+        limit: int = 1000,
+        notify: Callable[[Subscription], None] | None = None,
     ) -> Subscription:
         """Begin to collect what is published to some topics.
 
         :param after: begin with what came after the message of this number, as far as it is kept;
             by default with what comes from now on.
         :param limit: messages that may wait for the subscriber, replayed ones not counted.
+        :param notify: called once for each message that waits, when it lags, and at the end; for
+            who uses :meth:`Subscription.take` instead of waiting.
         """
-        subscription = Subscription(self, frozenset(topics), limit)
+        subscription = Subscription(self, frozenset(topics), limit, notify)
         # First be told of what comes, then look at what has come: nothing falls in between.
         for topic in subscription.topics:
             self._topics.setdefault(topic, set()).add(subscription)
@@ -120,10 +130,12 @@ class Feed:
             subscription._begin(newest, Replay([], complete=True, newest=newest))
         else:
             subscription._begin(after, self._log.replay(subscription.topics, after))
+        if self.closed:
+            subscription.close()
         return subscription
 
-    def _leave(self, subscription: Subscription) -> None:
-        for topic in subscription.topics:
+    def _leave(self, subscription: Subscription, topics: Collection[str]) -> None:
+        for topic in topics:
             members = self._topics.get(topic)
             if members is not None:
                 members.discard(subscription)
@@ -131,7 +143,7 @@ class Feed:
                     del self._topics[topic]
 
     def _heard(self) -> None:
-        if self._closed:
+        if self.closed:
             return  # what was still to be read when it was closed
         try:
             news = self._log.after(self._last, _BATCH)
@@ -163,7 +175,7 @@ class Feed:
 
     def close(self) -> None:
         """Hear nothing more; subscribers end."""
-        self._closed = True
+        self.closed = True
         self._listener.close()
         for subscription in set().union(*self._topics.values()):
             subscription.close()
@@ -176,9 +188,16 @@ class Subscription:
     :ivar complete: false when something between ``after`` and now was removed already.
     """
 
-    def __init__(self, feed: Feed, topics: frozenset[str], limit: int) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        topics: frozenset[str],
+        limit: int,
+        notify: Callable[[Subscription], None] | None = None,
+    ) -> None:
         self._feed = feed
         self._limit = limit
+        self._notify = notify
         self._waiting: deque[Entry] = deque()
         self._replayed: deque[Entry] = deque()
         self._last = 0
@@ -213,13 +232,20 @@ class Subscription:
         self._lags = True
         self._waiting.clear()
         self._feed.lagged += 1
-        self._feed._leave(self)
+        self._feed._leave(self, self.topics)
         self._wake()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        if self._notify is not None:
+            self._notify(self)
+
+    @property
+    def position(self) -> int:
+        """The number of the last message that was returned, or of where it begins."""
+        return self._last
 
     def __aiter__(self) -> Subscription:
         return self
@@ -229,16 +255,34 @@ class Subscription:
 
         :raises Lagging: too many were waiting; those before have been returned.
         """
-        while (entry := self._next()) is None:
-            if self._lags:
-                raise Lagging(self._last)
+        while (entry := self.take()) is None:
             if self._closed:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        self._last = entry.id
-        self._feed.delivered += 1
         return entry
+
+    def take(self) -> Entry | None:
+        """The next message, if one waits.
+
+        :raises Lagging: too many were waiting; those before have been returned.
+        """
+        entry = self._next()
+        if entry is not None:
+            self._last = entry.id
+            self._feed.delivered += 1
+        elif self._lags:
+            raise Lagging(self._last)
+        return entry
+
+    def take_replay(self) -> list[Entry]:
+        """All that is replayed and was not returned yet."""
+        entries = list(self._replayed)
+        self._replayed.clear()
+        if entries:
+            self._last = entries[-1].id
+            self._feed.delivered += len(entries)
+        return entries
 
     def _next(self) -> Entry | None:
         """The next one that was not returned yet: what was replayed is also told by the bell."""
@@ -253,8 +297,17 @@ class Subscription:
     def close(self) -> None:
         """Subscribe no longer; an iteration that waits ends. May be called again."""
         self._closed = True
-        self._feed._leave(self)
+        self._feed._leave(self, self.topics)
         self._wake()
+
+    def leave(self, topic: str) -> None:
+        """Subscribe to all but this topic; nothing of it that waits is returned."""
+        self._feed._leave(self, [topic])
+        self.topics -= {topic}
+        for waiting in self._replayed, self._waiting:
+            kept = [entry for entry in waiting if entry.topic != topic]
+            waiting.clear()
+            waiting.extend(kept)
 
 
 _feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = weakref.WeakKeyDictionary()

@@ -121,6 +121,16 @@ class RedisTopics:
         with self._lock:  # who subscribes while it is made up for is part of that, or begins after
             return self._newest
 
+    def position(self) -> int:
+        """The number of the newest message, as Redis says. On a loop, or where Redis is away, the
+        newest that is known here."""
+        if asyncio._get_running_loop() is None:
+            try:
+                return self._log.newest()
+            except Away:
+                pass  # it is known and logged
+        return self.newest()
+
     def after(self, number: int, most: int = 1000) -> News:
         """What came to all topics after a number, oldest first, ``most`` at a time."""
         with self._lock:
