@@ -15,7 +15,7 @@ from twogate.realtime.bell import LocalBell, ring
 from twogate.realtime.feed import Feed
 from twogate.realtime.log import TopicLog
 from twogate.realtime.presence import Presence, topic_of
-from twogate.realtime.roster import Roster
+from twogate.realtime.roster import LocalRoster
 
 
 class House:
@@ -25,7 +25,7 @@ class House:
         self._folder = folder
         self.log = TopicLog(folder / "topics")
         self.feed = Feed(self.log, LocalBell(folder))
-        self.roster = Roster(folder / "roster", grace)
+        self.roster = LocalRoster(folder / "roster", grace)
         self.changes = 0
         self.presence = Presence(self.roster, self.feed, self._changed)
 

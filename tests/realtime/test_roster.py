@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from tests.support.http import eventually
 
-from twogate.realtime.roster import Roster
+from twogate.realtime.roster import LocalRoster
 
 SOURCE = Path(__file__).parents[2] / "src"
 GUEST = """
 import sys, time
 from pathlib import Path
-from twogate.realtime.roster import Roster
-roster = Roster(Path(sys.argv[1]), grace=float(sys.argv[2]))
+from twogate.realtime.roster import LocalRoster
+roster = LocalRoster(Path(sys.argv[1]), grace=float(sys.argv[2]))
 roster.enter("hall", "guest", '"Guest"')
 print("here", flush=True)
 time.sleep(600)
@@ -34,8 +34,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def roster(file: Path) -> Iterator[Roster]:
-    roster = Roster(file, grace=0)
+def roster(file: Path) -> Iterator[LocalRoster]:
+    roster = LocalRoster(file, grace=0)
     yield roster
     roster.close()
 
@@ -53,7 +53,7 @@ def guest(file: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_several_tabs_of_one_member_count_once(roster: Roster) -> None:
+def test_several_tabs_of_one_member_count_once(roster: LocalRoster) -> None:
     first = roster.enter("hall", "ada", '{"name":"Ada"}')
     second = roster.enter("hall", "ada", '{"name":"Ada"}')
     roster.enter("hall", "bob", "1")
@@ -69,7 +69,7 @@ def test_several_tabs_of_one_member_count_once(roster: Roster) -> None:
 
 
 def test_who_comes_back_within_the_grace_never_left(file: Path) -> None:
-    here, there = Roster(file, grace=60), Roster(file, grace=60)
+    here, there = LocalRoster(file, grace=60), LocalRoster(file, grace=60)
     try:
         ticket = here.enter("hall", "ada", "1")
         here.leave([ticket])
@@ -85,7 +85,7 @@ def test_who_comes_back_within_the_grace_never_left(file: Path) -> None:
 
 
 def test_who_was_killed_is_noticed_by_whoever_looks(
-    roster: Roster, guest: subprocess.Popen[str], tmp_path: Path
+    roster: LocalRoster, guest: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     assert roster.sweep() == set()
     assert roster.here("hall") == {"guest": '"Guest"'}
@@ -99,7 +99,7 @@ def test_who_was_killed_is_noticed_by_whoever_looks(
 
 
 def test_who_was_killed_has_its_grace(file: Path, guest: subprocess.Popen[str]) -> None:
-    roster = Roster(file, grace=60)
+    roster = LocalRoster(file, grace=60)
     guest.kill()
     guest.wait(15)
     assert roster.sweep() == set()
@@ -107,7 +107,7 @@ def test_who_was_killed_has_its_grace(file: Path, guest: subprocess.Popen[str]) 
     roster.close()
 
 
-def test_after_a_full_disk_it_goes_on(roster: Roster) -> None:
+def test_after_a_full_disk_it_goes_on(roster: LocalRoster) -> None:
     ticket = roster.enter("hall", "ada", "1")
     with roster._handle as connection:
         connection.execute("PRAGMA max_page_count = 1")
@@ -125,8 +125,8 @@ def test_after_a_full_disk_it_goes_on(roster: Roster) -> None:
     assert "ada" not in here
 
 
-def test_a_roster_that_closes_has_left(file: Path, roster: Roster) -> None:
-    other = Roster(file)
+def test_a_roster_that_closes_has_left(file: Path, roster: LocalRoster) -> None:
+    other = LocalRoster(file)
     other.enter("hall", "ada", "1")
     other.close()
     assert roster.sweep() == {"hall"}
@@ -137,19 +137,19 @@ def test_lock_files_of_the_dead_are_removed_by_the_next_to_come(
     file: Path, tmp_path: Path, guest: subprocess.Popen[str]
 ) -> None:
     (tmp_path / "1-dead.alive").touch()
-    roster = Roster(file)
+    roster = LocalRoster(file)
     roster.enter("hall", "ada", "1")
     assert not (tmp_path / "1-dead.alive").exists()
     assert len(list(tmp_path.glob("*.alive"))) == 2
     roster.close()
 
 
-def _child(roster: Roster, ask: object) -> None:
+def _child(roster: LocalRoster, ask: object) -> None:
     os._exit(0 if set(roster.here("hall")) == {"ada"} and roster.sweep() == set() else 1)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_child_of_a_fork_is_nobody(roster: Roster) -> None:
+def test_a_child_of_a_fork_is_nobody(roster: LocalRoster) -> None:
     roster.enter("hall", "ada", "1")
     child = multiprocessing.get_context("fork").Process(target=_child, args=(roster, None))
     child.start()

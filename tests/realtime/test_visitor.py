@@ -12,7 +12,7 @@ from twogate.realtime.bell import LocalBell
 from twogate.realtime.feed import Feed
 from twogate.realtime.log import TopicLog
 from twogate.realtime.presence import Presence
-from twogate.realtime.roster import Roster
+from twogate.realtime.roster import LocalRoster
 from twogate.realtime.subscriber import Subscriber
 from twogate.realtime.visitor import Member, Visitor
 
@@ -23,7 +23,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.log = TopicLog(folder / "topics")
         self.feed = Feed(self.log, LocalBell(folder))
-        self.roster = Roster(folder / "roster", grace=60)
+        self.roster = LocalRoster(folder / "roster", grace=60)
         self._presence = Presence(self.roster, self.feed, lambda place: None)
 
     def visitor(self, member: Member | None = None) -> Visitor:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from tests.support.redis import redis_server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -32,6 +33,7 @@ class ContentPolicy(MiddlewareMixin):
 #: What carries the real-time messages; each gives the value of TWOGATE_REALTIME_URL.
 CARRIERS: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "local": lambda: nullcontext("local"),
+    "redis": redis_server,
 }
 #: For ``manage.py shell``.
 MANY_MESSAGES = """

@@ -51,8 +51,8 @@ from twogate.realtime.feed import Bell, Lagging, Log, Subscription, feed_of
 from twogate.realtime.folder import RuntimeFolder
 from twogate.realtime.hub import check_topic
 from twogate.realtime.log import Entry, TopicLog
-from twogate.realtime.presence import presence_of, topic_of
-from twogate.realtime.roster import Roster
+from twogate.realtime.presence import Roster, presence_of, topic_of
+from twogate.realtime.roster import LocalRoster
 from twogate.realtime.subscriber import Subscriber
 from twogate.realtime.visitor import RESERVED, Member, Visitor
 from twogate.realtime.where import SETTING, redis_prefix, redis_url
@@ -111,14 +111,15 @@ class _Channel:
         return 0 if drops is None else sum(drops.counts().values())
 
     def roster(self) -> Roster:
-        """Who is here.
+        """Who is here: in Redis where ``TWOGATE_REALTIME_URL`` says so, or on this machine.
 
-        :raises ConfigError: others could get at the folder.
+        :raises ConfigError: others could get at the folder, or the setting cannot be used.
         """
         with self._lock:
             if self._roster is None:
-                file = _runtime_folder().path / "roster.sqlite3"
-                self._roster = Roster(file, grace=float(_options().get("grace", 3)))
+                url = redis_url(getattr(settings, SETTING, None))
+                grace = float(_options().get("grace", 3))
+                self._roster = _local_roster(grace) if url is None else _redis_roster(url, grace)
             return self._roster
 
     def close(self) -> None:
@@ -161,6 +162,17 @@ def _by_redis(url: str) -> tuple[Log, Bell]:
     prefix = redis_prefix(settings.SECRET_KEY) + ":topics"
     topics = RedisTopics(link_to(url), prefix, **_kept(_options()))
     return topics, topics
+
+
+def _local_roster(grace: float) -> Roster:
+    return LocalRoster(_runtime_folder().path / "roster.sqlite3", grace)
+
+
+def _redis_roster(url: str, grace: float) -> Roster:
+    from twogate.realtime.redis_link import link_to
+    from twogate.realtime.redis_roster import RedisRoster
+
+    return RedisRoster(link_to(url), redis_prefix(settings.SECRET_KEY), grace)
 
 
 def _kept(options: dict[str, Any]) -> dict[str, Any]:
@@ -230,9 +242,14 @@ def here(topic: str) -> list[Any]:
     """Who is here: the descriptions of those who have subscribed to a topic, in any process of this
     machine, as ``TWOGATE_TOPICS["presence"]`` gave them. Any thread, in some dozen microseconds.
 
-    :raises sqlite3.Error: the roster cannot be read.
+    Over Redis it is those of all machines, as they were within the last second. On an event loop
+    what this process happens to know is returned; there :func:`ahere` is better.
+
+    :raises sqlite3.Error: the roster of this machine cannot be read.
     """
     roster = _channel.roster()
+    if not roster.fresh and asyncio._get_running_loop() is None:
+        roster.refresh()
     for place in roster.sweep():
         _tell_moved(place)
     return [json.loads(data) for data in roster.here(topic).values()]
@@ -240,6 +257,9 @@ def here(topic: str) -> list[Any]:
 
 async def ahere(topic: str) -> list[Any]:
     """:func:`here` for async code."""
+    roster = _channel.roster()
+    if not roster.fresh:
+        await asyncio.to_thread(roster.refresh)
     return here(topic)
 
 

@@ -1,8 +1,9 @@
 """Tells who watches a place who comes and goes there, in any process.
 
-The roster says who is where. Whoever changes it says so under a reserved topic, which every loop
-that has watchers hears; what is told is the difference to what was told before, once for all
-watchers of a loop. Runs on the loop's thread; knows no sockets and no Django.
+The roster, of one machine or in Redis, says who is where. One that does not tell of changes itself
+has whoever changes it say so under a reserved topic, which every loop that has watchers hears; what
+is told is the difference to what was told before, once for all watchers of a loop. Runs on the
+loop's thread; knows no sockets and no Django.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import logging
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from twogate.realtime import wire
 from twogate.realtime.feed import Feed, Lagging, Subscription
-from twogate.realtime.roster import Roster
 
-__all__ = ["Presence", "presence_of", "topic_of"]
+__all__ = ["Presence", "Roster", "presence_of", "topic_of"]
 
 logger = logging.getLogger("twogate.realtime")
 
@@ -36,11 +37,48 @@ def topic_of(place: str) -> str:
     return f"twogate.presence.{place}"
 
 
+class Roster(Protocol):
+    """Who is where; :class:`~twogate.realtime.roster.LocalRoster` says what its methods mean.
+
+    Nothing but :meth:`refresh` waits longer than for a file, and it is not to be called on a loop.
+    """
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells its listeners in all processes of what changes, or :meth:`sweep` and
+        :meth:`enter` leave that to whoever calls them."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what it knows is of this moment, near enough."""
+
+    def refresh(self) -> None:
+        """Have at hand what :meth:`here` is asked for next."""
+
+    def enter(self, place: str, member: str, data: str) -> str:
+        """Somebody is here; returns a ticket to leave with."""
+
+    def leave(self, tickets: Iterable[str], *, at_once: bool = False) -> None:
+        """They have left."""
+
+    def here(self, place: str) -> dict[str, str]:
+        """Who is here: data by member."""
+
+    def sweep(self) -> set[str]:
+        """Remove who is no longer here; somebody watches."""
+
+    def listen(self, moved: Callable[[set[str]], None]) -> None:
+        """Tell a method of places that have changed, on any thread, as long as its object lives."""
+
+    def close(self) -> None:
+        """Leave everywhere, with grace."""
+
+
 class Presence:
     """The places of one event loop.
 
     :param changed: tells every loop, this one too, that a place has changed: publishes anything
-        under :func:`topic_of`.
+        under :func:`topic_of`. Not called where the roster tells by itself.
     """
 
     def __init__(self, roster: Roster, feed: Feed, changed: Callable[[str], None]) -> None:
@@ -52,6 +90,12 @@ class Presence:
         self._sweeping = False
         #: Who has left and is still on the roster, which could not be written then.
         self._owed: dict[str, str] = {}
+        roster.listen(self._moved)
+
+    async def prepare(self) -> None:
+        """To be awaited before :meth:`watch`: a roster that is elsewhere is read."""
+        if not self._roster.fresh:
+            await asyncio.to_thread(self._roster.refresh)
 
     def enter(self, place: str, member: str, data: str) -> str | None:
         """See :meth:`Roster.enter`; ``None`` when the roster cannot be written, which is logged."""
@@ -60,7 +104,8 @@ class Presence:
         except sqlite3.Error:
             logger.exception("Who has come to %r could not be written down", place)
             return None
-        self._changed(place)
+        if not self._roster.tells:
+            self._changed(place)
         return ticket
 
     def leave(self, tickets: Mapping[str, str], *, at_once: bool = False) -> None:
@@ -92,6 +137,15 @@ class Presence:
         if found is not None and found.dismiss(watcher):
             found.close()
             del self._places[place]
+
+    def _moved(self, places: set[str]) -> None:
+        """Any thread: a roster that tells by itself has seen a change."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._gather, places)
+
+    def _gather(self, places: set[str]) -> None:
+        for place in places & self._places.keys():
+            self._places[place]._gather()
 
     def _tick(self) -> None:
         self._sweeping = bool(self._places) and not self._feed.closed

@@ -14,12 +14,12 @@ import secrets
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from twogate.realtime.handle import Handle
 
-__all__ = ["Roster"]
+__all__ = ["LocalRoster"]
 
 _SUFFIX = ".alive"
 
@@ -40,13 +40,16 @@ CREATE INDEX IF NOT EXISTS presence_gone ON presence (gone) WHERE gone IS NOT NU
 """
 
 
-class Roster:
-    """The roster of one project. Every method takes some dozen microseconds.
+class LocalRoster:
+    """See :class:`twogate.realtime.presence.Roster`. Every method takes some dozen microseconds.
 
     :param file: its folder must exist and be the user's own; locks are held beside it.
     :param grace: seconds for which somebody who left without saying so still counts as here.
     :raises sqlite3.Error: by every method, when the file cannot be read or written.
     """
+
+    tells = False
+    fresh = True
 
     def __init__(self, file: Path, grace: float = 3.0) -> None:
         self._file = file
@@ -123,6 +126,12 @@ class Roster:
             rows = connection.execute(f"DELETE {over} RETURNING place", (now,)).fetchall()
         return {place for (place,) in rows}
 
+    def listen(self, moved: Callable[[set[str]], None]) -> None:
+        """Nobody is called: whoever changes the roster tells the others."""
+
+    def refresh(self) -> None:
+        """The file is at hand."""
+
     def close(self) -> None:
         """Leave everywhere, with grace. The roster is opened again when it is needed."""
         self._handle.close()
@@ -187,7 +196,7 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-_rosters: weakref.WeakSet[Roster] = weakref.WeakSet()
+_rosters: weakref.WeakSet[LocalRoster] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

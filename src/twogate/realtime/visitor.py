@@ -92,6 +92,7 @@ class Visitor:
                 refused[topic] = reason
                 self.tell(wire.denied(topic, reason))
         await self._subscriber.prepare(topics)
+        await self._presence.prepare()
         return refused
 
     async def _why_not(self, topic: str) -> str | None:
