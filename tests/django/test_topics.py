@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
+from tests.support.http import eventually
 from tests.support.redis import redis_process
 
 from twogate.realtime.feed import feed_of
@@ -287,6 +288,46 @@ def test_a_message_that_cannot_be_written_is_counted_and_fails_nobody(
     assert "could not be published" in caplog.text
 
 
+def test_a_position_that_cannot_be_read_is_all_that_is_kept(
+    topics: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topics.publish("a", 1)
+    assert topics.position() > 0
+    topics._channel.close()
+    for file in folder.rglob("topics.sqlite3*"):
+        file.unlink()
+        file.mkdir()
+    assert topics.position() == 0
+    assert topics.statistics()["unread"] == 1
+    assert "could not be read" in caplog.text
+
+
+def test_who_is_here_over_redis_is_asked_of_redis(
+    urlconf: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from twogate.django import topics
+    from twogate.realtime.redis_link import Link
+    from twogate.realtime.redis_roster import RedisRoster
+    from twogate.realtime.where import redis_prefix
+
+    with redis_process() as redis:
+        urlconf(TWOGATE_REALTIME_URL=redis.url, SECRET_KEY="here")
+        monkeypatch.setattr(topics, "_channel", topics._Channel())
+        roster = topics._channel.roster()
+        assert isinstance(roster, RedisRoster)
+        assert topics.here("hall") == []
+        link = Link(redis.url)
+        elsewhere = RedisRoster(link, redis_prefix("here"))
+        elsewhere.enter("hall", "1", '{"id":1}')
+        eventually(lambda: topics.here("hall") == [{"id": 1}])
+        assert asyncio.run(topics.ahere("hall")) == [{"id": 1}]
+        elsewhere.close()
+        link.client.close()
+        redis.kill()
+        assert topics.here("hall") == [{"id": 1}]  # as far as is known
+        topics._channel.close()
+
+
 def test_over_redis_it_is_the_same(
     urlconf: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -319,4 +360,5 @@ def test_over_redis_it_is_the_same(
         asyncio.run(main())
         redis.kill()
         topics.publish("a", 4)  # fails nobody
-        assert topics.statistics() == {"lost": 1}
+        assert topics.statistics() == {"lost": 1, "unread": 0}
+        assert topics.position() == 0  # nor does it fail whoever asks

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import tempfile
 import time
@@ -42,13 +43,14 @@ ROOT_URLCONF = "site_urls"
 INSTALLED_APPS = ["channels"]
 ASGI_APPLICATION = "site_asgi.application"
 TWOGATE_REALTIME_URL = {url!r}
-TWOGATE_TOPICS = {{"allow": "site_urls.may_subscribe"}}
+TWOGATE_TOPICS = {{"allow": "site_urls.may_subscribe", "presence": "site_urls.member"}}
 CHANNEL_LAYERS = {{"default": {{
     "BACKEND": "twogate.realtime.ChannelLayer", "CONFIG": {{"capacity": 10000}}
 }}}}
 """
 URLS = """
 import dataclasses
+import os
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
@@ -62,6 +64,14 @@ from twogate.realtime.topics import statistics
 
 def may_subscribe(request, topic):
     return True
+
+
+def member(request, topic):
+    return request.GET.get("who")
+
+
+def here(request):
+    return JsonResponse({"here": topics.here("news"), "worker": os.getpid()})
 
 
 def say(request, kind, text):
@@ -91,6 +101,7 @@ async def figures(request):
 urlpatterns = [
     path("say/<kind>/<text>/", say),
     path("ping/", ping),
+    path("here/", here),
     path("figures/", figures),
     path("events/", topics.events),
 ]
@@ -218,6 +229,9 @@ class Machine:
                 await asyncio.shield(self.say(kind))
             await asyncio.sleep(0.005)
 
+    async def here(self) -> list[str]:
+        return list(json.loads(await self.get("here"))["here"])
+
     async def figures(self) -> dict[str, Any]:
         return dict(json.loads(await self.get("figures")))
 
@@ -257,6 +271,28 @@ async def machines(
                 machine.ears.append(Ear(await stack.enter_async_context(connect(url))))
             made.append(machine)
         yield made[0], made[1]
+
+
+@asynccontextmanager
+async def visitor(machine: Machine, who: str) -> AsyncIterator[asyncio.StreamReader]:
+    """A browser that is here, watches who else is, and never comes back."""
+    reader, writer = await asyncio.open_connection(machine.site.host, machine.site.port)
+    try:
+        target = f"/events/?topic=news&presence=1&who={who}"
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        yield reader
+    finally:
+        writer.close()
+
+
+async def told(reader: asyncio.StreamReader, change: str, who: str) -> None:
+    """Wait for a change of who is here."""
+    while True:
+        line = await asyncio.wait_for(reader.readuntil(b"\n"), DEADLINE)
+        if line.startswith(b'data: {"type":"presence"'):
+            said = json.loads(line[6:])
+            if who in said.get(change, ()):
+                return
 
 
 async def until(condition: Any, what: str) -> None:
@@ -430,5 +466,62 @@ def test_absent_at_the_start(serve: Serve, redis: RedisServer, tmp_path: Path) -
             assert all(ear.open for machine in (one, two) for ear in machine.ears)
             for stream in streams:
                 stream.close()
+
+    run(main())
+
+
+def test_who_is_on_a_machine_that_dies_leaves(
+    serve: Serve, redis: RedisServer, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with machines(serve, redis, tmp_path) as (one, two):
+
+            async def are_here(*names: str) -> bool:
+                return all([await machine.here() == [*names] for machine in (one, two)])
+
+            async with visitor(one, "ada") as ada:
+                await until(lambda: are_here("ada"), "Ada is seen from both")
+                async with visitor(two, "bob") as bob:
+                    await told(bob, "here", "ada")
+                    await told(ada, "joined", "bob")
+                    await until(lambda: are_here("ada", "bob"), "both are seen from both")
+                    os.kill(json.loads(await two.get("here"))["worker"], signal.SIGKILL)
+                    await told(ada, "left", "bob")
+                await until(lambda: are_here("ada"), "the new worker sees Ada")
+            await until(are_here, "who closes the page leaves")
+
+    run(main())
+
+
+def test_who_is_here_stays_while_redis_is_away(
+    serve: Serve, redis: RedisServer, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with machines(serve, redis, tmp_path) as (one, two):
+            async with visitor(one, "ada") as ada, visitor(two, "bob"):
+
+                async def both_are_here() -> bool:
+                    both = [await machine.here() for machine in (one, two)]
+                    return all(sorted(names) == ["ada", "bob"] for names in both)
+
+                await until(both_are_here, "both are seen from both")
+                redis.kill()
+                async with visitor(one, "eve"):  # by what is known here
+                    await told(ada, "joined", "eve")
+                    assert sorted(await one.here()) == ["ada", "bob", "eve"]
+                    assert "bob" in await two.here()
+            redis.start()  # streams end with that, since they may have missed something
+            streams = [Stream(machine) for machine in (one, two)]
+            await hear_each_other(one, two, streams)
+            async with visitor(one, "ann"), visitor(two, "ben"):
+
+                async def only_they_are_here() -> bool:
+                    both = [await machine.here() for machine in (one, two)]
+                    return all(sorted(names) == ["ann", "ben"] for names in both)
+
+                await until(only_they_are_here, "those who left meanwhile have left")
+            for stream in streams:
+                stream.close()
+            assert max(one.slowest, two.slowest) < BOUND
 
     run(main())

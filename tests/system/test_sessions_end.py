@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.http import eventually
+from tests.support.redis import redis_server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
@@ -150,6 +152,9 @@ class Browser:
                     self._cookie = given.partition(";")[0]
             return body
 
+    def share_session(self, other: Browser) -> None:
+        self._cookie = other._cookie
+
     async def ask(self, path: str) -> None:
         await asyncio.to_thread(self.get, path)
 
@@ -212,6 +217,34 @@ def test_a_logout_closes_the_sockets_of_that_session_in_every_worker(
 
     with serve(folder, "--workers=2", "--websocket-per-user=0") as site:
         run(main(site))
+
+
+def test_a_logout_closes_the_sockets_on_other_machines(
+    project: Callable[..., Path], serve: Serve, tmp_path: Path
+) -> None:
+    """Two that share a database, a secret key and a Redis, and no runtime folder."""
+    with redis_server() as url, tempfile.TemporaryDirectory(prefix="tg-") as runtime:
+        one = project(more=f"TWOGATE_REALTIME_URL = {url!r}")
+        two = Path(shutil.copytree(one, tmp_path / "two"))
+        with (two / "mysite" / "settings.py").open("a") as settings:
+            settings.write(f"DATABASES['default']['NAME'] = {str(one / 'db.sqlite3')!r}\n")
+            settings.write(f"TWOGATE_TOPICS = {{'folder': {runtime!r}}}\n")
+
+        async def main(here: Site, there: Site) -> None:
+            async with browsers(here, 2) as (laptop, phone), browsers(there, 2) as (far, other):
+                for browser in (laptop, phone):
+                    await browser.ask("/login/ann/")
+                far.share_session(laptop)
+                other.share_session(phone)
+                for browser in (laptop, phone, far, other):
+                    await browser.open()
+                await laptop.ask("/logout/")
+                assert await far.ends() == await laptop.ends() == [LOGGED_OUT]
+                for browser in (phone, other):
+                    await browser.are_open()
+
+        with serve(one) as here, serve(two) as there:
+            run(main(here, there))
 
 
 def test_a_new_password_closes_the_sockets_of_all_other_sessions(

@@ -90,8 +90,8 @@ class _Channel:
         self._lock = threading.Lock()
         self._opened: tuple[Log, Bell] | None = None
         self._roster: Roster | None = None
-        #: Messages that could not be written.
-        self.lost = 0
+        #: Messages that could not be written, and positions that could not be read.
+        self.lost = self.unread = 0
 
     def open(self) -> tuple[Log, Bell]:
         """The log and the bell: of Redis where ``TWOGATE_REALTIME_URL`` says so, or local ones.
@@ -139,6 +139,16 @@ class _Channel:
         except (OSError, sqlite3.Error):
             self.lost += 1
             logger.exception("A message to the topic %r could not be published", topic)
+
+    def position(self) -> int:
+        """The number of the newest message. What fails is counted and logged, as in :meth:`write`:
+        with 0 a browser gets all that is kept, and a page that could be shown is shown."""
+        try:
+            return self.open()[0].position()
+        except (OSError, sqlite3.Error):
+            self.unread += 1
+            logger.exception("The number of the newest message could not be read")
+            return 0
 
 
 def _runtime_folder() -> RuntimeFolder:
@@ -233,9 +243,11 @@ async def apublish(
 def position() -> int:
     """The number of the newest message of all: a page that shows what there is now has its browser
     subscribe ``after`` it, and nothing falls in between. To be asked before what is shown is read.
+
+    :return: 0, all that is kept, when it cannot be read, which is logged and counted; where Redis
+        is away, the newest that this process knows.
     """
-    log, _ = _channel.open()
-    return log.position()
+    return _channel.position()
 
 
 def here(topic: str) -> list[Any]:
@@ -268,8 +280,9 @@ def _tell_moved(place: str) -> None:
 
 
 def statistics() -> dict[str, int]:
-    """Numbers of this process: messages that could not be published."""
-    return {"lost": _channel.lost + _channel.lost_on_the_way()}
+    """Numbers of this process: messages that could not be published, and how often
+    :func:`position` could not be read."""
+    return {"lost": _channel.lost + _channel.lost_on_the_way(), "unread": _channel.unread}
 
 
 # Between the processes of the server itself, on topics whose names begin with "twogate.".
