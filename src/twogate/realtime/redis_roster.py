@@ -177,7 +177,8 @@ class RedisRoster:
         self._past: deque[tuple[float, str]] = deque()
         self._others: dict[str, _Other] = {}
         self._seed = b""
-        self._read_at = self._next_beat = self._watched_until = self._hold_until = float("-inf")
+        self._read_at = self._next_beat = self._next_check = float("-inf")
+        self._watched_until = self._hold_until = float("-inf")
         self._closing = False
         self._thread: threading.Thread | None = None
 
@@ -381,8 +382,9 @@ class RedisRoster:
             if guest is None:
                 self._told.discard(ticket)
                 self._past.append((now + _REMEMBER, ticket))
-        if not self._untold and count < len(self._told):
+        if count < len(self._told) and not self._untold and now >= self._next_check:
             self._untold = dict(self._own)  # it has lost them
+            self._next_check = now + _BEAT  # or one that is short of memory would get no rest
         return bool(self._untold)
 
     def _take(self, seed: bytes, rows: list[Any]) -> tuple[set[str], bool]:
