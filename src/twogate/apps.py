@@ -1,0 +1,14 @@
+"""Twogate as a Django app: with ``"twogate"`` in ``INSTALLED_APPS``, ``manage.py`` knows it."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+__all__ = ["TwogateConfig"]
+
+
+class TwogateConfig(AppConfig):  # type: ignore[misc]
+    """Brings the commands ``runserver`` and ``twogate``, and the browser's part of real time."""
+
+    name = "twogate"
+    verbose_name = "Twogate"

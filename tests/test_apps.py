@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.shell import PROJECT, Shell
+
+
+def test_the_app_passes_djangos_checks(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.write(PROJECT)
+    code = (
+        "from django.conf import settings; settings.configure(INSTALLED_APPS=['twogate']);"
+        "import django; django.setup();"
+        "from django.core.management import call_command, get_commands;"
+        "call_command('check');"
+        "print(get_commands()['runserver'], get_commands()['twogate'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=shell.environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("twogate twogate\n")
