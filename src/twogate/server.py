@@ -27,7 +27,7 @@ from twogate.gateway.asgi_websocket import AsgiWebSocketGateway
 from twogate.gateway.lifespan import Lifespan
 from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
-from twogate.observe.observer import Observer, Observers
+from twogate.observe.observer import Observer
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
 from twogate.realtime.hub import Hub
@@ -61,7 +61,7 @@ class Server:
         self._applications = applications
         self._config = config
         if applications.tracer is not None:
-            observer = Observers([observer, applications.tracer])
+            observer = applications.tracer.listening(observer)
         self._observer = _Counter(observer)
         self._observer.on_limit = self._retire
         self._listeners: list[asyncio.AbstractServer] = []

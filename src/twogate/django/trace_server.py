@@ -82,11 +82,7 @@ def _load(config: Config) -> tuple[Applications, Recordings]:
     applications = load(config)
     recordings = Recordings()
     tracer = Tracer(recordings.add)
-    applications.tracer = tracer
-    if applications.wsgi is not None:
-        applications.wsgi = tracer.wsgi(applications.wsgi)
-    if applications.asgi is not None:
-        applications.asgi = tracer.asgi(applications.asgi)
+    tracer.record(applications)
     return applications, recordings
 
 

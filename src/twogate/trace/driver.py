@@ -20,7 +20,7 @@ from twogate.errors import ProjectError
 from twogate.trace.client import Request, ask, talk
 from twogate.trace.conclusions import conclude
 from twogate.trace.differences import compare
-from twogate.trace.timeline import FORMAT, make_run
+from twogate.trace.timeline import FORMAT, discreet, make_run
 
 __all__ = ["SAFE", "Host", "trace"]
 
@@ -231,7 +231,7 @@ def _document(
         differences += compare(left, right, (bodies[left["id"]], bodies[right["id"]]))
     asked: Plain = {
         "method": request.method, "path": request.path,
-        "headers": [[name, value] for name, value in request.headers],
+        "headers": discreet([[name, value] for name, value in request.headers]),
         "body": request.body.decode("utf-8", "replace"), "user": user, "repeat": repeat,
     }  # fmt: skip
     if request.messages is not None:

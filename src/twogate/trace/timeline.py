@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 from twogate.trace.recorder import Crossing, Recording, Span
 from twogate.trace.story import moments, table, variables
 
-__all__ = ["FORMAT", "Plain", "make_run", "plain"]
+__all__ = ["FORMAT", "Plain", "discreet", "make_run", "plain"]
 
 FORMAT = "twogate-trace/1"
 
 #: What fits JSON.
 Plain: TypeAlias = dict[str, Any]
+
+#: Headers whose values open doors.
+_SECRET = frozenset(("cookie", "authorization", "proxy-authorization", "x-csrftoken"))
 
 _COUNTS = (
     "crossings", "queries", "connections_opened", "connections_reused", "templates",
@@ -34,6 +37,11 @@ def plain(recording: Recording) -> Plain:
         "facts": facts,
         "left_out": recording.left_out,
     }
+
+
+def discreet(headers: list[list[str]]) -> list[list[str]]:
+    """A request's headers without the values that would let others in."""
+    return [[name, "…" if name.lower() in _SECRET else value] for name, value in headers]
 
 
 def _plain_span(span: Span) -> Plain:
@@ -163,6 +171,6 @@ def _counts(recorded: Plain, seen: Plain | None) -> dict[str, int]:
 def _response_of(facts: Plain) -> Plain:
     """All that the server itself knows of a response."""
     return {
-        "status": facts.get("status", 0), "reason": "", "headers": [], "cookies": {},
-        "body_bytes": facts.get("body_sent", 0), "body_preview": "",
+        "status": facts.get("status", 0), "reason": "", "headers": facts.get("headers", []),
+        "cookies": {}, "body_bytes": facts.get("body_sent", 0), "body_preview": "",
     }  # fmt: skip

@@ -12,16 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from twogate.observe.observer import Observer
+from twogate.observe.observer import Observer, Observers
 from twogate.trace.recorder import LIMIT, Recording, Span, current, enter, span
+from twogate.trace.timeline import discreet
 
 if TYPE_CHECKING:
+    from twogate.dispatch import Applications
     from twogate.exchange import Exchange
 
 __all__ = ["Tracer"]
 
 #: Messages of a WebSocket that are recorded.
 _MESSAGES = 100
+#: Headers of a response that are kept.
+_MOST_HEADERS = 100
 #: Recordings that are under way at once; more requests are not recorded.
 _MOST = 1000
 
@@ -32,20 +36,43 @@ class Tracer(Observer):
     :param keep: is given each recording once its response is complete and its application has
         returned; any thread.
     :param limit: spans that one recording keeps.
+    :param answer: is asked first: whether it has taken an exchange on itself. That is neither
+        recorded nor told to other observers.
     """
 
-    def __init__(self, keep: Callable[[Recording], None], limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        keep: Callable[[Recording], None],
+        limit: int = LIMIT,
+        answer: Callable[[Exchange], bool] | None = None,
+    ) -> None:
         self._keep = keep
         self._limit = limit
+        self._answer = answer
         #: By the identity of the exchange, which lives as long as its entry.
         self._open: dict[int, _Open] = {}
 
+    def record(self, applications: Applications) -> None:
+        """Record what these applications are asked."""
+        applications.tracer = self
+        if applications.wsgi is not None:
+            applications.wsgi = self.wsgi(applications.wsgi)
+        if applications.asgi is not None:
+            applications.asgi = self.asgi(applications.asgi)
+
     # For the server.
+
+    def listening(self, observer: Observer) -> Observer:
+        """What a server tells what happens: this tracer and another observer."""
+        return Observers([self, _Others(observer)])
 
     def dispatching(self, dispatch: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
         """Wrap what takes an exchange to its gateway; on the loop."""
 
         def traced(exchange: Exchange) -> None:
+            if self._answer is not None and self._answer(exchange):
+                exchange.gateway, exchange.reason = "server", _OURS
+                return
             if len(self._open) >= _MOST:
                 dispatch(exchange)
                 return
@@ -93,7 +120,7 @@ class Tracer(Observer):
                 return application(environ, start_response)
 
             def traced_start(status: str, headers: Any, *exc_info: Any) -> Any:
-                opened.respond(status)
+                opened.respond(status, headers)
                 return start_response(status, headers, *exc_info)
 
             return application(environ, traced_start)
@@ -112,7 +139,7 @@ class Tracer(Observer):
             async def traced_send(message: dict[str, Any]) -> None:
                 kind = message.get("type")
                 if kind == "http.response.start":
-                    opened.respond(str(message.get("status")))
+                    opened.respond(str(message.get("status")), message.get("headers", ()))
                 elif scope["type"] == "websocket":
                     opened.say("sends", message)
                 await send(message)
@@ -156,7 +183,7 @@ class Tracer(Observer):
     def _begin(self, exchange: Exchange) -> _Open:
         recording = Recording(self._limit)
         opened = self._open[id(exchange)] = _Open(self, exchange, recording)
-        recording.facts["opened"] = opened
+        recording.facts.update(opened=opened, request=_request(exchange), at=time.time())
         return opened
 
     def _end(self, opened: _Open) -> None:
@@ -165,6 +192,28 @@ class Tracer(Observer):
         if done and self._open.pop(id(opened.exchange), None) is not None:
             del opened.recording.facts["opened"]
             self._keep(opened.recording)
+
+
+#: The reason on an exchange that shows traces.
+_OURS = "traces"
+
+
+class _Others(Observer):
+    """An observer that hears nothing of the pages that show traces, which ask again and again."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._finished = observer.request_finished
+        self.request_refused = observer.request_refused  # type: ignore[method-assign]
+        self.application_failed = observer.application_failed  # type: ignore[method-assign]
+        self.websocket_opened = observer.websocket_opened  # type: ignore[method-assign]
+        self.websocket_closed = observer.websocket_closed  # type: ignore[method-assign]
+        self.connection_opened = observer.connection_opened  # type: ignore[method-assign]
+        self.connection_closed = observer.connection_closed  # type: ignore[method-assign]
+        self.close = observer.close  # type: ignore[method-assign]
+
+    def request_finished(self, exchange: Exchange, duration: float) -> None:
+        if exchange.reason is not _OURS:
+            self._finished(exchange, duration)
 
 
 class _Open:
@@ -186,9 +235,10 @@ class _Open:
         self._response: Span | None = None
         self._messages = 0
 
-    def respond(self, status: str) -> None:
+    def respond(self, status: str, headers: Any) -> None:
         """The application begins its response."""
         if self._response is None:
+            self.recording.facts["headers"] = _texts(headers)
             self._response = Span(self.recording, self.root, "response", f"response {status[:3]}")
 
     def say(self, verb: str, message: dict[str, Any]) -> None:
@@ -237,3 +287,23 @@ def _target(exchange: Exchange) -> str:
     head = exchange.head
     query = b"?" + head.query_string if head.query_string else b""
     return (head.raw_path + query).decode("latin-1")
+
+
+def _texts(headers: Any) -> list[list[str]]:
+    """Headers of either gateway as text; what is malformed is the gateway's to report."""
+    try:
+        return [[_text(name), _text(value)] for name, value in list(headers)[:_MOST_HEADERS]]
+    except (TypeError, ValueError):
+        return []
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _request(exchange: Exchange) -> dict[str, Any]:
+    """The request as in the trace document."""
+    head = exchange.head
+    headers = [[_text(name), _text(value)] for name, value in head.headers]
+    return {"method": head.method, "path": _target(exchange), "headers": discreet(headers),
+            "body": "", "user": None, "repeat": 1}  # fmt: skip
