@@ -10,11 +10,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twogate.errors import PeerError
 from twogate.exchange import Exchange
 from twogate.protocol.events import RequestHead
+
+if TYPE_CHECKING:
+    from twogate.trace.tracer import Tracer
 
 __all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
 
@@ -50,6 +53,7 @@ class Applications:
         them to WSGI.
     :ivar use_threads: is given the worker's threads before anything is served, or ``None``.
     :ivar debug: show the choice in a ``Server-Timing`` header.
+    :ivar tracer: records each request, or ``None``.
     :ivar notes: lines for the start-up message: the gateways found, URL patterns per gateway, what
         looks wrong (those start with ``"warning: "``).
     """
@@ -59,6 +63,7 @@ class Applications:
     chooser: Chooser | None = None
     use_threads: Callable[[Any], None] | None = None
     debug: bool = False
+    tracer: Tracer | None = None
     notes: list[str] = field(default_factory=list)
 
 

@@ -27,7 +27,7 @@ from twogate.gateway.asgi_websocket import AsgiWebSocketGateway
 from twogate.gateway.lifespan import Lifespan
 from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
-from twogate.observe.observer import Observer
+from twogate.observe.observer import Observer, Observers
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
 from twogate.realtime.hub import Hub
@@ -60,6 +60,8 @@ class Server:
     def __init__(self, applications: Applications, config: Config, observer: Observer) -> None:
         self._applications = applications
         self._config = config
+        if applications.tracer is not None:
+            observer = Observers([observer, applications.tracer])
         self._observer = _Counter(observer)
         self._observer.on_limit = self._retire
         self._listeners: list[asyncio.AbstractServer] = []
@@ -124,12 +126,16 @@ class Server:
             hub=Hub(config.websocket_broadcast_buffer, config.websocket_slow_reader),
         )
 
-    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Dispatcher:
-        applications, config = self._applications, self._config
+    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Callable[[Exchange], None]:
+        applications, config, tracer = self._applications, self._config, self._applications.tracer
         wsgi = asgi = websocket = None
         if applications.wsgi is not None:
             wsgi = WsgiGateway(
-                applications.wsgi, self._threads, self._observer, multiprocess=config.workers > 1
+                applications.wsgi,
+                self._threads,
+                self._observer,
+                multiprocess=config.workers > 1,
+                around=tracer.running if tracer is not None else None,
             )
         self._asgi: AsgiGateway | None = None
         self._websocket: AsgiWebSocketGateway | None = None
@@ -150,13 +156,14 @@ class Server:
                 max_message_size=config.websocket_max_message_size,
                 compression=config.websocket_compression,
             )
-        return Dispatcher(
+        dispatch = Dispatcher(
             wsgi=wsgi,
             asgi=asgi,
             websocket=websocket,
             chooser=applications.chooser,
             forced=config.gateway,
         )
+        return dispatch if tracer is None else tracer.dispatching(dispatch)
 
     def _sweep(self) -> None:
         """About once a second: renew the Date header and look at every connection's deadline."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tests.trace.documents import large, usual
+from tests.trace.pages import large, usual
 
 from twogate.trace.page import render
 

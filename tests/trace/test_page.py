@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.trace.documents import document, refused, run, usual
+from tests.trace.pages import document, refused, run, usual
 
 from twogate.trace.page import render
 
@@ -75,6 +75,11 @@ def test_answers_that_are_the_same() -> None:
     trace = document(refused())
     trace["differences"] = []
     assert "Nothing: the answers are the same." in Parsed(render(trace)).text
+
+
+def test_each_two_runs_have_a_table() -> None:
+    text = Parsed(render(usual())).text
+    assert "WSGI, and ASGI, stock handler: 1 difference that should not be" in text
 
 
 def test_a_part_that_is_missing_is_named() -> None:

@@ -1,1 +1,1 @@
-"""Traces: what happened to one request, step by step, and where it crossed between threads."""
+"""What happened while one request was answered: recorded, told and drawn; knows no Django."""

@@ -109,12 +109,9 @@
     pen.font = "12px system-ui, sans-serif";
     pen.textBaseline = "middle";
     draw_axis(each);
-    for (const track of each.tracks) {
-      pen.fillStyle = colours.muted;
-      pen.fillText(track.name, 8, track.top - LABEL / 2);
-      draw_track(each, track);
-    }
+    for (const track of each.tracks) draw_track(each, track);
     draw_crossings(each);
+    for (const track of each.tracks) draw_label(each, track);
     for (const mark of [hovered, selected]) if (mark && mark.run === each) outline(each, mark.span);
   }
 
@@ -133,6 +130,15 @@
       pen.fillText(time(us), x + 4, AXIS / 2);
     }
     pen.stroke();
+  }
+
+  // On top of the crossings, or their lines would cross it out.
+  function draw_label({ pen }, track) {
+    const y = track.top - LABEL / 2;
+    pen.fillStyle = colours.card;
+    pen.fillRect(6, y - 8, pen.measureText(track.name).width + 4, 16);
+    pen.fillStyle = colours.muted;
+    pen.fillText(track.name, 8, y);
   }
 
   function draw_track(each, track) {

@@ -142,7 +142,8 @@ def _outcome(run: Document) -> str:
     status = f"{response.get('status', '')} {response.get('reason', '')}".strip()
     if run.get("refused"):
         return f"Refused: {status}. {run['refused']}" if status else f"Refused: {run['refused']}"
-    return f"Answered with {status}." if status else "No answer."
+    left_out = f" {run['left_out']:,} steps were too many to keep." if run.get("left_out") else ""
+    return (f"Answered with {status}." if status else "No answer.") + left_out
 
 
 def _flow(runs: Sequence[Document]) -> str:
@@ -210,7 +211,7 @@ def _legend(runs: Sequence[Document]) -> str:
 
 def _tables(document: Document) -> Iterator[str]:
     runs = document["runs"]
-    yield _section("differences", "What differs", _differences(document.get("differences", ())))
+    yield _section("differences", "What differs", *_differences(document))
     yield _section("crossings", "Crossings", *map(_crossings, runs))
     yield _section("steps", "Execution table", *map(_steps, runs))
     yield _section("variables", "Variable tracker", *map(_variables, runs))
@@ -242,18 +243,31 @@ def _row(*cells: object, kind: str = "") -> str:
     return f'<tr class="{kind}">{texts}</tr>' if kind else f"<tr>{texts}</tr>"
 
 
-def _differences(differences: Sequence[Document]) -> str:
-    if not differences:
-        return '<p class="good">Nothing: the answers are the same.</p>'
-    rows = (
-        _row(
-            each["what"], each["left"], each["right"], each.get("why") or "",
-            kind="same" if each.get("expected") else "",
-        )
-        for each in differences
-    )  # fmt: skip
-    heads = ("What", "Left", "Right", "Why")
-    return _table("Differences; those that are expected are grey", heads, rows)
+def _differences(document: Document) -> Iterator[str]:
+    """A table for each two runs that were compared."""
+    titles = {run["id"]: run["title"] for run in document["runs"]}
+    pairs: dict[tuple[str, str], list[Document]] = {}
+    for each in document.get("differences", ()):
+        pairs.setdefault(tuple(each["runs"]), []).append(each)
+    if not pairs:
+        yield '<p class="good">Nothing: the answers are the same.</p>'
+    for (left, right), found in pairs.items():
+        left, right = titles.get(left, left), titles.get(right, right)
+        rows = (
+            _row(
+                each["what"], _short(each["left"]), _short(each["right"]), each.get("why") or "",
+                kind="same" if each.get("expected") else "",
+            )
+            for each in found
+        )  # fmt: skip
+        faults = sum(not each.get("expected") for each in found)
+        caption = f"{left}, and {right}: {faults or 'no'} difference{'s' * (faults != 1)} that"
+        heads = ("What", left, right, "Why")
+        yield _table(f"{caption} should not be; what is expected is grey", heads, rows)
+
+
+def _short(value: object) -> object:
+    return f"{value:,.0f}" if isinstance(value, float) else value
 
 
 def _crossings(run: Document) -> str:
