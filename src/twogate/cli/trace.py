@@ -6,7 +6,6 @@ The project is loaded by processes of their own; this one asks them, compares, a
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -216,5 +215,6 @@ def _made(kind: str, document: dict[str, Any]) -> str:
         from twogate.trace import chrome
 
         return json.dumps(chrome.export(document))
-    page = importlib.import_module("twogate.trace.page")
-    return str(page.render(document))
+    from twogate.trace import page
+
+    return page.render(document)

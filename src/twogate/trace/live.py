@@ -8,7 +8,6 @@ loopback address that ask for one by name, and not for a proxy's. They belong to
 from __future__ import annotations
 
 import contextlib
-import importlib
 import ipaddress
 import json
 import os
@@ -16,12 +15,12 @@ import platform
 import queue
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import twogate
 from twogate.trace.live_page import PAGE, POLICY
+from twogate.trace.page import render
 from twogate.trace.recorder import Recording
 from twogate.trace.timeline import FORMAT, make_run, plain
 from twogate.trace.tracer import Tracer
@@ -196,16 +195,11 @@ class Pages:
             return 404, _TEXT, b"There is no such trace, or it was replaced by later ones.\n"
         if name.endswith(".json"):
             return 200, _JSON, json.dumps(document).encode()
-        return 200, _HTML, _render()(document).encode()
+        return 200, _HTML, render(document).encode()
 
 
 _HTML, _JSON = b"text/html; charset=utf-8", b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
-
-
-def _render() -> Callable[[dict[str, Any]], str]:
-    render: Callable[[dict[str, Any]], str] = importlib.import_module("twogate.trace.page").render
-    return render
 
 
 def _is_from_here(exchange: Exchange) -> bool:

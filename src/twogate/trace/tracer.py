@@ -70,9 +70,10 @@ class Tracer(Observer):
         """Wrap what takes an exchange to its gateway; on the loop."""
 
         def traced(exchange: Exchange) -> None:
-            if self._answer is not None and self._answer(exchange):
+            if self._answer is not None:
                 exchange.gateway, exchange.reason = "server", _OURS
-                return
+                if self._answer(exchange):
+                    return
             if len(self._open) >= _MOST:
                 dispatch(exchange)
                 return
