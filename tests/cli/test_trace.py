@@ -72,6 +72,8 @@ def test_a_view_that_raises(shell: Shell) -> None:
     assert "✗ LookupError: not here" in done.stdout
     flat = " ".join(done.stdout.split())
     assert "site1.views.wrong raises LookupError: not here (" in flat
+    assert done.stderr == ""
+    assert "LookupError" in shell("trace", "/wrong/", "--traceback", "--diff").stderr
 
 
 def test_a_method_that_writes_is_warned_of(shell: Shell) -> None:

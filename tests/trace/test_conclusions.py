@@ -53,6 +53,14 @@ def test_an_application_that_fails() -> None:
     assert "The application failed: OSError: no." in texts(document(error="OSError: no"), "wrong")
 
 
+def test_answers_that_lead_elsewhere() -> None:
+    made = document()
+    made["runs"][0]["response"] = {"status": 302, "headers": [["Location", "/login/"]]}
+    assert "a redirect to /login/. Trace that, or log in with --user." in texts(made)
+    made["runs"][0]["response"]["status"] = 404
+    assert "The answer to / is 404." in texts(made, "wrong")
+
+
 def test_disagreements_come_as_wrong() -> None:
     made = document()
     made["differences"].append(

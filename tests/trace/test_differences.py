@@ -67,6 +67,11 @@ def test_bodies() -> None:
     assert found["left"].startswith("byte 3 of 11")
 
 
+def test_pages_for_errors_show_the_way_there() -> None:
+    pages = [b"<p>%s</p> <code>DEBUG = True</code>" % way for way in (b"wsgi.py", b"asgi.py")]
+    assert wrong(run(), run(), *pages) == []
+
+
 TOKEN = b'<input type="hidden" name="csrfmiddlewaretoken" value="%s">'
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.http import Serving, eventually, get, post
+from tests.support.shell import PROJECT, SOURCE
 
 from twogate.config import Config
 from twogate.dispatch import Applications
@@ -130,3 +135,33 @@ def test_recordings_are_bounded() -> None:
         eventually(lambda: kept)
     assert len(kept[0].spans) == 3
     assert kept[0].left_out == 2
+
+
+def test_without_a_tracer_nothing_of_it_is_there(tmp_path: Path) -> None:
+    """What traces cost when they are off: nothing is wrapped and nothing is imported."""
+    code = """
+        import sys
+        from asgiref.sync import AsyncToSync, SyncToAsync
+        before = [SyncToAsync.__call__, SyncToAsync.thread_handler, AsyncToSync.__call__]
+        from twogate.config import Config
+        from twogate.django import middleware
+        from twogate.django.project import load
+        from twogate.server import Server
+        from django.db.backends.utils import CursorWrapper
+        applications = load(Config())
+        assert applications.tracer is None
+        assert middleware._watch is None
+        assert CursorWrapper._execute_with_wrappers.__module__ == "django.db.backends.utils"
+        after = [SyncToAsync.__call__, SyncToAsync.thread_handler, AsyncToSync.__call__]
+        assert before == after
+        assert [name for name in sys.modules if name.startswith("twogate.trace")] == []
+    """
+    for name, content in PROJECT.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, text=True,
+        capture_output=True, timeout=60, env={"PYTHONPATH": str(SOURCE)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

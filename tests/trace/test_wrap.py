@@ -66,7 +66,7 @@ def test_what_is_marked_async_is_called_at_once_and_ends_when_awaited() -> None:
         return work()
 
     call = traced(markcoroutinefunction(dispatch), "view", "View")
-    assert iscoroutinefunction(call) and not inspect.iscoroutinefunction(call)
+    assert iscoroutinefunction(call)
 
     async def main() -> None:
         with enter(root):

@@ -170,7 +170,7 @@ def _wrong(name: str, value: object, message: str) -> ConfigError:
 
 def _flags(config: Config) -> dict[str, Any]:
     """What the processes that serve have to know; they start in this folder."""
-    names = ("settings", "wsgi", "asgi", "threads", "lifespan")
+    names = ("settings", "wsgi", "asgi", "threads", "lifespan", "traceback")
     flags = {name: getattr(config, name) for name in names}
     return {**flags, "access_logfile": "off", "log_level": "warning"}
 

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import socket
 import sys
 import threading
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         _say(answers, {"error": f"the project cannot be loaded: {type(error).__name__}: {error}"})
         return 1
+    # From here on, who started us says when to end: there may be a session to remove.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _say(answers, {"ready": {**facts, "notes": applications.notes}})
     asyncio.run(_Host(config, applications, recordings, answers).obey())
     return 0

@@ -25,7 +25,7 @@ from websockets.uri import parse_uri
 __all__ = ["MOST", "PATIENCE", "Request", "ask", "talk"]
 
 #: Seconds until an answer that does not end is cut.
-PATIENCE = 30.0
+PATIENCE = 10.0
 #: Bytes of an answer that are read.
 MOST = 16 * 1024 * 1024
 #: Seconds without a message after which a WebSocket has said what it wants to say.

@@ -49,15 +49,26 @@ def _failures(document: Plain) -> Iterator[Plain]:
             where = f" ({deepest['file']}, line {deepest['line']})" if "file" in deepest else ""
             yield _say(
                 "wrong", f"{deepest['name']} raises {deepest['detail']['error']}{where}.",
-                "The error log has the traceback.",
+                "--traceback shows what the project logs.",
             )  # fmt: skip
         elif run.get("error"):
             yield _say("wrong", f"The application failed: {run['error']}.")
         if run["id"] == "ws-asgi" and run.get("refused"):
             yield _say("wrong", f"The WebSocket was refused: {run['refused']}.",
                        "Is there such a route, and does the consumer accept?")  # fmt: skip
+        if run["response"]["status"] == 404:
+            yield _say("wrong", f"The answer to {document['request']['path']} is 404.",
+                       "Is the path right, with its slash at the end?")  # fmt: skip
+        if run["response"]["status"] in (301, 302, 303, 307, 308):
+            yield _say("cost", f"The answer is a redirect to {_location(run)}.",
+                       "Trace that, or log in with --user.")  # fmt: skip
         if run.get("cut"):
             yield _say("cost", f"{run['title']}: the answer did not end, and was cut.")
+
+
+def _location(run: Plain) -> str:
+    found = (value for name, value in run["response"]["headers"] if name.lower() == "location")
+    return str(next(found, "nowhere"))
 
 
 def _disagreements(document: Plain) -> Iterator[Plain]:

@@ -15,6 +15,8 @@ Plain: TypeAlias = dict[str, Any]
 
 #: Headers that differ from one request to the next, through the same gateway.
 _ALWAYS = frozenset(("date", "server-timing", "set-cookie", "sec-websocket-accept"))
+#: What Django's pages for errors say while DEBUG is on.
+_DEBUG_PAGE = b"<code>DEBUG = True</code>"
 #: Tokens that Django draws anew for each answer, in forms and in scripts.
 _TOKENS = (
     re.compile(rb'(name="csrfmiddlewaretoken"\s+value=")[A-Za-z0-9]{64}'),
@@ -79,7 +81,10 @@ def _answers(one: Plain, other: Plain, bodies: tuple[bytes, bytes]) -> Iterator[
     yield from _cookies(one, other)
     secrets = [*_values(one), *_values(other)]
     left, right = (masked(body, secrets) for body in bodies)
-    if left != right:
+    if left != right and all(_DEBUG_PAGE in body for body in bodies):
+        yield ("body", f"{len(left)} bytes", f"{len(right)} bytes", True,
+               "Django's page for errors shows the calls that led there.")  # fmt: skip
+    elif left != right:
         yield (
             "body", _where(left, right), _where(right, left), False,
             "The bodies differ (CSRF tokens and nonces are not compared); the page may show what"

@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -28,8 +29,8 @@ Plain: TypeAlias = dict[str, Any]
 
 #: Methods that should change nothing (RFC 9110 §9.2.1).
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-#: Seconds a process may take to load the project.
-_LOADING = 120.0
+#: Characters of what a process wrote that are shown when it dies.
+_LAST_WORDS = 2000
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,15 +59,19 @@ class Host:
     """A process that serves the project, and records.
 
     :param module: what Python is to run.
-    :param flags: options as attribute names and values.
+    :param flags: options as attribute names and values; with ``traceback``, what the process
+        writes to standard error is shown, and else only if it dies.
     :raises ProjectError: the project does not load.
     """
 
     def __init__(self, module: str, flags: Plain) -> None:
+        quiet = not flags.get("traceback")
+        self._errors = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - see close()
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", module, json.dumps(flags)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
@@ -93,23 +98,38 @@ class Host:
         if not line:
             status = self._process.wait()
             raise ProjectError(
-                f"The process that loads the project has ended (status {status}).",
-                "What it wrote is above; twogate serve --check-config tells more.",
+                f"The process that serves the project has ended (status {status}).{self._said()}",
+                "twogate serve --check-config tells more.",
             )
         answer: Plain = json.loads(line)
         if "error" in answer:
             raise ProjectError(answer["error"], answer.get("mend", ""))
         return answer
 
+    def _said(self) -> str:
+        """The end of what it wrote."""
+        if self._errors is None:
+            return ""
+        self._errors.seek(0)
+        said = self._errors.read().decode("utf-8", "replace").strip()
+        return f"\n{said[-_LAST_WORDS:]}" if said else ""
+
     def close(self) -> None:
         """End it."""
+        try:
+            self._close()
+        finally:
+            if self._errors is not None:
+                self._errors.close()
+
+    def _close(self) -> None:
         process = self._process
         assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         try:
             process.wait(10)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             process.kill()
             process.wait()
         process.stdout.close()

@@ -39,7 +39,7 @@ def traced(
     place: tuple[str, int] | None = None,
 ) -> Any:
     """A function whose calls are spans."""
-    if inspect.iscoroutinefunction(function):
+    if _is_async_def(function):
 
         @functools.wraps(function)
         async def traced_async(*arguments: Any, **keywords: Any) -> Any:
@@ -56,6 +56,14 @@ def traced(
             return function(*arguments, **keywords)
 
     return traced_sync
+
+
+def _is_async_def(function: Any) -> bool:
+    """Whether a call makes a coroutine and runs nothing; what is only marked may run at once."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def _marked(
