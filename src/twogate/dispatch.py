@@ -17,6 +17,7 @@ from twogate.exchange import Exchange
 from twogate.protocol.events import RequestHead
 
 if TYPE_CHECKING:
+    from twogate.sessions import SessionStore
     from twogate.trace.tracer import Tracer
 
 __all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
@@ -52,6 +53,10 @@ class Applications:
     :ivar chooser: picks the gateway of an HTTP request when both are there; ``None`` sends all of
         them to WSGI.
     :ivar use_threads: is given the worker's threads before anything is served, or ``None``.
+    :ivar allows_host: says of an origin's host whether it is the project's own; ``None`` where
+        nobody knows.
+    :ivar websocket_origins: the project's own word in place of the option's default.
+    :ivar sessions: what opens WebSockets and may end before them, or ``None``.
     :ivar debug: show the choice in a ``Server-Timing`` header.
     :ivar tracer: records each request, or ``None``.
     :ivar notes: lines for the start-up message: the gateways found, URL patterns per gateway, what
@@ -62,6 +67,9 @@ class Applications:
     asgi: Callable[..., Any] | None = None
     chooser: Chooser | None = None
     use_threads: Callable[[Any], None] | None = None
+    allows_host: Callable[[str], bool] | None = None
+    websocket_origins: list[str] | None = None
+    sessions: SessionStore | None = None
     debug: bool = False
     tracer: Tracer | None = None
     notes: list[str] = field(default_factory=list)

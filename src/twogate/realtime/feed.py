@@ -11,11 +11,11 @@ import logging
 import sqlite3
 import weakref
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from twogate.realtime.bell import Listener
-from twogate.realtime.log import Entry, TopicLog
+from twogate.realtime.log import Entry, Replay, TopicLog
 
 __all__ = ["Feed", "Lagging", "Subscription", "feed_of"]
 
@@ -49,33 +49,49 @@ class Feed:
         self._last = log.newest()
         self._listener = Listener(folder, self._heard)
         self._loop = asyncio.get_running_loop()
-        self._closed = False
+        #: Whether it hears nothing more, because its server drains.
+        self.closed = False
         #: Messages handed to subscribers, and subscribers that fell too far behind.
         self.delivered = 0
         self.lagged = 0
 
+    async def prepare(self, topics: Collection[str]) -> None:
+        """To be awaited before :meth:`subscribe` with ``after``: a log that is elsewhere is read.
+
+        Without it a log that is elsewhere may say that the replay is incomplete.
+        """
+        await self._log.prepare(topics)
+
     def subscribe(
-        self, topics: Collection[str], after: int | None = None, limit: int = 1000
+        self,
+        topics: Collection[str],
+        after: int | None = None,
+        limit: int = 1000,
+        notify: Callable[[Subscription], None] | None = None,
     ) -> Subscription:
         """Begin to collect what is published to some topics.
 
         :param after: begin with what came after the message of this number, as far as it is kept;
             by default with what comes from now on.
         :param limit: messages that may wait for the subscriber, replayed ones not counted.
+        :param notify: called once for each message that waits, when it lags, and at the end; for
+            who uses :meth:`Subscription.take` instead of waiting.
         """
-        subscription = Subscription(self, frozenset(topics), limit)
+        subscription = Subscription(self, frozenset(topics), limit, notify)
         # First be told of what comes, then look at what has come: nothing falls in between.
         for topic in subscription.topics:
             self._topics.setdefault(topic, set()).add(subscription)
         if after is None:
-            subscription._begin(self._log.newest(), [], complete=True)
+            newest = self._log.newest()
+            subscription._begin(newest, Replay([], complete=True, newest=newest))
         else:
-            replay = self._log.replay(subscription.topics, after)
-            subscription._begin(after, replay.entries, replay.complete)
+            subscription._begin(after, self._log.replay(subscription.topics, after))
+        if self.closed:
+            subscription.close()
         return subscription
 
-    def _leave(self, subscription: Subscription) -> None:
-        for topic in subscription.topics:
+    def _leave(self, subscription: Subscription, topics: Collection[str]) -> None:
+        for topic in topics:
             members = self._topics.get(topic)
             if members is not None:
                 members.discard(subscription)
@@ -83,25 +99,26 @@ class Feed:
                     del self._topics[topic]
 
     def _heard(self) -> None:
-        if self._closed:
+        if self.closed:
             return  # what was still to be read when it was closed
         try:
-            entries = self._log.after(self._last, _BATCH)
-            # Asked afterwards, or what is removed in between would be in neither answer.
-            forgotten = self._log.forgotten_after(self._last)
+            news = self._log.after(self._last, _BATCH)
         except sqlite3.Error:
             logger.exception("What was published could not be read; it is tried again when told")
             return
-        for topic in forgotten:  # before this loop came to read it
+        for topic, number in news.forgotten.items():  # before this loop came to read it
             for subscription in tuple(self._topics.get(topic, ())):
-                subscription._lag()
-        for entry in entries:
+                subscription._miss(number)
+        for entry in news.entries:
             for subscription in tuple(self._topics.get(entry.topic, ())):
                 subscription._put(entry)
-        if entries:
-            self._last = entries[-1].id
-        if len(entries) == _BATCH:
+        if len(news.entries) == _BATCH:
+            self._last = news.entries[-1].id
             self._loop.call_soon(self._heard)
+        else:
+            # What was forgotten counts as heard, or each ring would tell of it again.
+            numbers = (*news.forgotten.values(), *(entry.id for entry in news.entries[-1:]))
+            self._last = max(numbers, default=self._last)
 
     def statistics(self) -> dict[str, int]:
         """Topics with subscribers, subscribers, messages delivered, subscribers that lagged."""
@@ -114,7 +131,7 @@ class Feed:
 
     def close(self) -> None:
         """Hear nothing more; subscribers end."""
-        self._closed = True
+        self.closed = True
         self._listener.close()
         for subscription in set().union(*self._topics.values()):
             subscription.close()
@@ -127,21 +144,36 @@ class Subscription:
     :ivar complete: false when something between ``after`` and now was removed already.
     """
 
-    def __init__(self, feed: Feed, topics: frozenset[str], limit: int) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        topics: frozenset[str],
+        limit: int,
+        notify: Callable[[Subscription], None] | None = None,
+    ) -> None:
         self._feed = feed
         self._limit = limit
+        self._notify = notify
         self._waiting: deque[Entry] = deque()
         self._replayed: deque[Entry] = deque()
         self._last = 0
+        self._known = 0
         self._lags = self._closed = False
         self._waiter: asyncio.Future[None] | None = None
         self.topics = topics
         self.complete = True
 
-    def _begin(self, after: int, replayed: list[Entry], complete: bool) -> None:
-        self._last = after
-        self._replayed.extend(replayed)
-        self.complete = complete
+    def _begin(self, after: int, replay: Replay) -> None:
+        # A number that is none of this log's must not hide what comes.
+        self._last = min(after, replay.newest)
+        self._known = replay.newest
+        self._replayed.extend(replay.entries)
+        self.complete = replay.complete
+
+    def _miss(self, number: int) -> None:
+        """A message was removed before the loop read it; the replay may have had it."""
+        if number > self._known:
+            self._lag()
 
     def _put(self, entry: Entry) -> None:
         if self._lags:
@@ -156,13 +188,20 @@ class Subscription:
         self._lags = True
         self._waiting.clear()
         self._feed.lagged += 1
-        self._feed._leave(self)
+        self._feed._leave(self, self.topics)
         self._wake()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        if self._notify is not None:
+            self._notify(self)
+
+    @property
+    def position(self) -> int:
+        """The number of the last message that was returned, or of where it begins."""
+        return self._last
 
     def __aiter__(self) -> Subscription:
         return self
@@ -172,16 +211,34 @@ class Subscription:
 
         :raises Lagging: too many were waiting; those before have been returned.
         """
-        while (entry := self._next()) is None:
-            if self._lags:
-                raise Lagging(self._last)
+        while (entry := self.take()) is None:
             if self._closed:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        self._last = entry.id
-        self._feed.delivered += 1
         return entry
+
+    def take(self) -> Entry | None:
+        """The next message, if one waits.
+
+        :raises Lagging: too many were waiting; those before have been returned.
+        """
+        entry = self._next()
+        if entry is not None:
+            self._last = entry.id
+            self._feed.delivered += 1
+        elif self._lags:
+            raise Lagging(self._last)
+        return entry
+
+    def take_replay(self) -> list[Entry]:
+        """All that is replayed and was not returned yet."""
+        entries = list(self._replayed)
+        self._replayed.clear()
+        if entries:
+            self._last = entries[-1].id
+            self._feed.delivered += len(entries)
+        return entries
 
     def _next(self) -> Entry | None:
         """The next one that was not returned yet: what was replayed is also told by the bell."""
@@ -196,8 +253,17 @@ class Subscription:
     def close(self) -> None:
         """Subscribe no longer; an iteration that waits ends. May be called again."""
         self._closed = True
-        self._feed._leave(self)
+        self._feed._leave(self, self.topics)
         self._wake()
+
+    def leave(self, topic: str) -> None:
+        """Subscribe to all but this topic; nothing of it that waits is returned."""
+        self._feed._leave(self, [topic])
+        self.topics -= {topic}
+        for waiting in self._replayed, self._waiting:
+            kept = [entry for entry in waiting if entry.topic != topic]
+            waiting.clear()
+            waiting.extend(kept)
 
 
 _feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = weakref.WeakKeyDictionary()
