@@ -46,6 +46,8 @@ def test_a_view_that_raises_is_named_with_its_place() -> None:
     made = document()
     view = next(span for span in made["runs"][0]["spans"] if span["kind"] == "view")
     view["detail"]["error"] = "KeyError: 'x'"
+    assert "KeyError" not in texts(made)  # it was turned into an answer
+    made["runs"][0]["response"] = {"status": 500, "headers": []}
     assert "pages.page raises KeyError: 'x' (views.py, line 3)." in texts(made, "wrong")
 
 

@@ -20,12 +20,19 @@ def run(identity: str = "wsgi", **response: Any) -> dict[str, Any]:
 
 
 def wrong(left: dict[str, Any], right: dict[str, Any], *bodies: bytes) -> list[str]:
-    both = (bodies[0], bodies[1]) if bodies else (b"", b"")
-    return [found["what"] for found in disagreements(compare(left, right, both))]
+    one, other = (bodies[0], bodies[1]) if bodies else (b"", b"")
+    return [
+        found["what"]
+        for found in disagreements(compare(left, right, both(left, right, one, other)))
+    ]
+
+
+def both(left: Any, right: Any, one: bytes = b"", other: bytes = b"") -> Any:
+    return [(left["response"], one)], [(right["response"], other)]
 
 
 def test_equal_answers_agree() -> None:
-    found = compare(run(), run("asgi"), (b"a", b"a"))
+    found = compare(run(), run("asgi"), both(run(), run(), b"a", b"a"))
     assert [one["what"] for one in found] == ["time (µs)"]
     assert found[0]["runs"] == ["wsgi", "asgi"]
 
@@ -62,9 +69,28 @@ def test_cookies_are_compared_without_what_is_random() -> None:
 
 
 def test_bodies() -> None:
-    found = compare(run(), run(), (b"<p>WSGI</p>", b"<p>ASGI</p>"))[0]
+    found = compare(run(), run(), both(run(), run(), b"<p>WSGI</p>", b"<p>ASGI</p>"))[0]
     assert (found["what"], found["expected"]) == ("body", False)
     assert found["left"].startswith("byte 3 of 11")
+
+
+def test_what_changes_through_one_gateway_too_is_expected() -> None:
+    left, right = run(headers=[["X-Id", "1"]]), run(headers=[["X-Id", "2"]])
+    again = run(headers=[["X-Id", "3"]])["response"]
+    answers: Any = (
+        [(left["response"], b"a\n1\nb"), (again, b"a\n3\nb")],
+        [(right["response"], b"a\n2\nb")],
+    )
+    found = {one["what"]: one["expected"] for one in compare(left, right, answers)}
+    assert found["header x-id"] and found["body"]
+    answers[1][0] = (right["response"], b"a\n2\nc")
+    assert [one["what"] for one in disagreements(compare(left, right, answers))] == ["body"]
+
+
+def test_dates_may_differ_but_not_be_missing() -> None:
+    left = run(headers=[["Expires", "Sat, 21 Nov 2026 13:47:38 GMT"]])
+    assert wrong(left, run(headers=[["Expires", "Sat, 21 Nov 2026 13:47:39 GMT"]])) == []
+    assert wrong(left, run()) == ["header expires"]
 
 
 def test_pages_for_errors_show_the_way_there() -> None:
@@ -89,6 +115,7 @@ def test_masking_twice_is_masking_once(body: bytes) -> None:
 
 def test_a_refusal_by_wsgi_is_expected() -> None:
     left = {**run("ws-wsgi", status=501), "refused": "501 …"}
-    found = compare(left, run("ws-asgi", status=101), (b"", b""))
+    right = run("ws-asgi", status=101)
+    found = compare(left, right, both(left, right))
     assert found[0]["what"] == "refused"
     assert disagreements(found) == []

@@ -44,6 +44,8 @@ def _say(level: str, text: str, mend: str = "") -> Plain:
 def _failures(document: Plain) -> Iterator[Plain]:
     for run in document["runs"]:
         errors = [span for span in run["spans"] if span["detail"].get("error")]
+        if run["response"]["status"] < 500:
+            errors = []  # it was turned into an answer, as a missing page is
         if errors and not run.get("refused"):
             deepest = max(errors, key=lambda span: int(span["id"]))
             where = f" ({deepest['file']}, line {deepest['line']})" if "file" in deepest else ""
@@ -147,7 +149,12 @@ _CAUSES = {
         "If it never blocks, declare it with @twogate.django.nonblocking.",
     ),
     "consumer": ("is a sync consumer", "An async consumer stays on the loop."),
-    "error": ("", "The log, the mail and the page of an error may all block."),
+    "response": (
+        "is left to a thread",
+        "A cache, a file or a receiver may block there; one that is declared with"
+        " @twogate.django.nonblocking does not.",
+    ),
+    "error": ("needs a thread", "The log, the mail and the page of an error may all block."),
 }
 
 

@@ -13,6 +13,12 @@ __all__ = ["compare", "disagreements", "masked"]
 
 Plain: TypeAlias = dict[str, Any]
 
+#: A response of the trace document and its whole body, for each time the request was answered.
+Answers: TypeAlias = Sequence[tuple[Plain, bytes]]
+
+_CHANGES = "It changes from one request to the next, through the same gateway too."
+#: Headers that say when.
+_DATES = frozenset(("expires", "last-modified", "age"))
 #: Headers that differ from one request to the next, through the same gateway.
 _ALWAYS = frozenset(("date", "server-timing", "set-cookie", "sec-websocket-accept"))
 #: What Django's pages for errors say while DEBUG is on.
@@ -38,17 +44,18 @@ def masked(body: bytes, secrets: Sequence[str] = ()) -> bytes:
     return body
 
 
-def compare(left: Plain, right: Plain, bodies: tuple[bytes, bytes]) -> list[Plain]:
+def compare(left: Plain, right: Plain, answers: tuple[Answers, Answers]) -> list[Plain]:
     """All differences between two runs.
 
-    :param bodies: what they sent, whole.
+    :param answers: what they answered, whole; first the answer that is shown. Others to the same
+        request tell what changes from one to the next, through the same gateway.
     :return: entries of ``differences`` in the trace document; ``expected`` says that such a
         difference is no fault.
     """
     return [
         {"what": what, "left": a, "right": b, "expected": expected, "why": why,
          "runs": [left["id"], right["id"]]}
-        for what, a, b, expected, why in _differences(left, right, bodies)
+        for what, a, b, expected, why in _differences(left, right, answers)
     ]  # fmt: skip
 
 
@@ -60,49 +67,84 @@ def disagreements(differences: Sequence[Plain]) -> list[Plain]:
 _Found: TypeAlias = tuple[str, Any, Any, bool, str]
 
 
-def _differences(left: Plain, right: Plain, bodies: tuple[bytes, bytes]) -> Iterator[_Found]:
+def _differences(left: Plain, right: Plain, answers: tuple[Answers, Answers]) -> Iterator[_Found]:
     one, other = left["response"], right["response"]
     if left.get("refused") or right.get("refused"):
         if left.get("refused") != right.get("refused"):
             yield ("refused", left.get("refused", "no"), right.get("refused", "no"), True,
                    "WSGI carries one request and one response, and no WebSocket.")  # fmt: skip
     else:
-        yield from _answers(one, other, bodies)
+        yield from _answers(one, other, answers)
     yield from _work(left, right)
 
 
-def _answers(one: Plain, other: Plain, bodies: tuple[bytes, bytes]) -> Iterator[_Found]:
+def _answers(one: Plain, other: Plain, answers: tuple[Answers, Answers]) -> Iterator[_Found]:
     if one["status"] != other["status"]:
         yield "status", one["status"], other["status"], False, "The answers differ."
     elif one["reason"] != other["reason"]:
         yield ("reason", one["reason"], other["reason"], True,
                "ASGI has no reason phrase: the server writes the usual one.")  # fmt: skip
-    yield from _headers(one, other)
+    yield from _headers(one, other, answers)
     yield from _cookies(one, other)
-    secrets = [*_values(one), *_values(other)]
-    left, right = (masked(body, secrets) for body in bodies)
-    if left != right and all(_DEBUG_PAGE in body for body in bodies):
+    yield from _bodies(answers)
+
+
+def _bodies(answers: tuple[Answers, Answers]) -> Iterator[_Found]:
+    secrets = [value for some in answers for response, _ in some for value in _values(response)]
+    bodies = [[masked(body, secrets) for _, body in some] for some in answers]
+    left, right = bodies[0][0], bodies[1][0]
+    if left == right:
+        return
+    if all(_DEBUG_PAGE in body for body in (left, right)):
         yield ("body", f"{len(left)} bytes", f"{len(right)} bytes", True,
                "Django's page for errors shows the calls that led there.")  # fmt: skip
-    elif left != right:
+    elif _steady(left, bodies) == _steady(right, bodies):
+        yield ("body", _where(left, right), _where(right, left), True, _CHANGES)
+    else:
         yield (
             "body", _where(left, right), _where(right, left), False,
-            "The bodies differ (CSRF tokens and nonces are not compared); the page may show what"
-            " changes with each request.",
+            "The bodies differ (CSRF tokens and nonces are not compared).",
         )  # fmt: skip
 
 
-def _headers(one: Plain, other: Plain) -> Iterator[_Found]:
+def _steady(body: bytes, bodies: Sequence[Sequence[bytes]]) -> list[bytes] | None:
+    """The lines that are the same each time through the same gateway; ``None`` where even their
+    number is not."""
+    changing: set[int] = set()
+    lines = body.split(b"\n")
+    for some in bodies:
+        first = some[0].split(b"\n")
+        for another in some[1:]:
+            other = another.split(b"\n")
+            if len(other) != len(first):
+                return None
+            changing.update(n for n, line in enumerate(first) if line != other[n])
+    return [line for number, line in enumerate(lines) if number not in changing]
+
+
+def _headers(one: Plain, other: Plain, answers: tuple[Answers, Answers]) -> Iterator[_Found]:
     left, right = _by_name(one["headers"]), _by_name(other["headers"])
+    changing = _changing_headers(answers)
     for name in sorted(left.keys() | right.keys()):
         if name in _ALWAYS or left.get(name) == right.get(name):
             continue
-        framing = name in ("transfer-encoding", "content-length")
-        yield (
-            f"header {name}", left.get(name, "absent"), right.get(name, "absent"), framing,
-            "How long the body is said to be follows the body." if framing
-            else "The answers differ.",
-        )  # fmt: skip
+        expected, why = False, "The answers differ."
+        if name in ("transfer-encoding", "content-length"):
+            expected, why = True, "How long the body is said to be follows the body."
+        elif name in changing or (name in _DATES and name in left and name in right):
+            expected, why = True, _CHANGES
+        yield f"header {name}", left.get(name, "absent"), right.get(name, "absent"), expected, why
+
+
+def _changing_headers(answers: tuple[Answers, Answers]) -> set[str]:
+    """Those that are not the same each time through the same gateway."""
+    found: set[str] = set()
+    for some in answers:
+        first = _by_name(some[0][0]["headers"])
+        for response, _ in some[1:]:
+            other = _by_name(response["headers"])
+            found |= {n for n in first.keys() | other.keys() if first.get(n) != other.get(n)}
+    return found
 
 
 def _by_name(headers: list[list[str]]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from twogate.errors import ProjectError
 from twogate.trace.client import Request, ask, talk
 from twogate.trace.conclusions import conclude
-from twogate.trace.differences import compare
+from twogate.trace.differences import Answers, compare
 from twogate.trace.timeline import FORMAT, discreet, make_run
 
 __all__ = ["SAFE", "Host", "trace"]
@@ -73,7 +73,8 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # The same order of sets in both processes, for pages that show it.
+            env={"PYTHONHASHSEED": "0", **os.environ, "PYTHONUNBUFFERED": "1"},
         )
         try:
             self.facts: Plain = self._read()["ready"]
@@ -149,7 +150,7 @@ def trace(
     """
     ways = _HTTP if request.messages is None else _WEBSOCKET
     runs: list[Plain] = []
-    bodies: dict[str, bytes] = {}
+    answers: dict[str, Answers] = {}
     facts: Plain = {}
     chosen: Plain = {}
     for stock in sorted({way.stock for way in ways}):
@@ -160,12 +161,12 @@ def trace(
                 chosen = host.tell("choose", method=request.method, path=request.path)
             for way in ways:
                 if way.stock == stock:
-                    run, body = _trace_way(host, way, ready, repeat)
+                    run, answered = _trace_way(host, way, ready, repeat)
                     runs.append(run)
-                    bodies[run["id"]] = body
+                    answers[run["id"]] = answered
     order = [way.identity for way in ways]
     runs.sort(key=lambda run: order.index(run["id"]))
-    return _document(request, user, repeat, runs, bodies, facts, chosen)
+    return _document(request, user, repeat, runs, answers, facts, chosen)
 
 
 @contextlib.contextmanager
@@ -196,11 +197,12 @@ def _prepared(request: Request, host: Host, user: str | None) -> Request:
     return replace(request, headers=headers, host=facts["host"])
 
 
-def _trace_way(host: Host, way: _Way, request: Request, repeat: int) -> tuple[Plain, bytes]:
+def _trace_way(host: Host, way: _Way, request: Request, repeat: int) -> tuple[Plain, Answers]:
+    """The run, and all answers to the request: first that of the run."""
     port = host.tell("start", gateway=way.gateway)["port"]
     send = ask if request.messages is None else talk
     # Not shown: imports, caches and connections of the first request are not what is measured.
-    send(port, _warming(request))
+    before = send(port, warming := _warming(request))
     host.tell("take", count=1)
     seen = [send(port, request)]
     recorded = list(host.tell("take", count=1)["recordings"])
@@ -225,7 +227,10 @@ def _trace_way(host: Host, way: _Way, request: Request, repeat: int) -> tuple[Pl
             "times": repeat, "median_us": round(statistics.median(times) / 1000, 1),
             "fastest_us": round(min(times) / 1000, 1), "slowest_us": round(max(times) / 1000, 1),
         }  # fmt: skip
-    return run, seen[middle]["body"]
+    others = [one for one in seen if one is not seen[middle]]
+    if warming == request:
+        others.append(before)
+    return run, [(one["response"], one["body"]) for one in (seen[middle], *others)]
 
 
 def _warming(request: Request) -> Request:
@@ -241,14 +246,14 @@ def _document(
     user: str | None,
     repeat: int,
     runs: Sequence[Plain],
-    bodies: dict[str, bytes],
+    answers: dict[str, Answers],
     facts: Plain,
     chosen: Plain,
 ) -> Plain:
     right = runs[-1]
     differences: list[Plain] = []
     for left in runs[:-1]:
-        differences += compare(left, right, (bodies[left["id"]], bodies[right["id"]]))
+        differences += compare(left, right, (answers[left["id"]], answers[right["id"]]))
     asked: Plain = {
         "method": request.method, "path": request.path,
         "headers": discreet([[name, value] for name, value in request.headers]),
