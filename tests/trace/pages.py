@@ -64,7 +64,7 @@ def run(name: str, gateway: str, hops: int, length: float) -> dict[str, Any]:
                    "response_sent": True, "span": 20}],
         "variables": [{"step": "View", "request_type": "WSGIRequest", "call_mode": "sync",
                        "response_type": "HttpResponse"}],
-        "moments": [{"title": "Why a crossing?", "text": "A & B <c>", "span": 20}],
+        "moments": [{"title": "Why a crossing?", "text": "A & B <c> " + "long" * 30, "span": 20}],
     }  # fmt: skip
 
 
