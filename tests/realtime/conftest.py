@@ -39,6 +39,20 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+class Clock:
+    """A clock that stands until it is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 class MakeLayer(Protocol):
     """``make_layer(capacity=3)`` makes a layer in the test's folder."""
 

@@ -13,6 +13,7 @@ import contextlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,17 +21,35 @@ __all__ = ["Listener", "ring"]
 
 _SUFFIX = ".bell"
 
+#: Nanoseconds between two times that a file system tells apart, and more.
+_TICK = 100_000_000
+
+#: The folder that was read last, when it was last changed, and its bells.
+_found: tuple[Path, int, list[Path]] | None = None
+
 _sends: tuple[int, socket.socket] | None = None
 
 
 def ring(folder: Path) -> int:
     """Tell all listeners; returns how many there are. Any thread, never waits."""
     sender = _sender()
-    rung = 0
-    for path in folder.iterdir():
-        if path.suffix == _SUFFIX:
-            rung += _ring_one(sender, path)
-    return rung
+    return sum(_ring_one(sender, path) for path in _bells(folder))
+
+
+def _bells(folder: Path) -> list[Path]:
+    """The sockets in a folder, which is read again only when it was changed.
+
+    Reading it takes longer than ringing, and lets other threads have the interpreter at each name.
+    """
+    global _found
+    changed = folder.stat().st_mtime_ns
+    if _found is not None and _found[:2] == (folder, changed):
+        return _found[2]
+    bells = [path for path in folder.iterdir() if path.suffix == _SUFFIX]
+    # Else the next change might get the same time.
+    if time.time_ns() - changed > _TICK:
+        _found = (folder, changed, bells)
+    return bells
 
 
 def _ring_one(sender: socket.socket, path: Path) -> bool:

@@ -8,6 +8,7 @@ knows no sockets and no Django.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -106,14 +107,19 @@ class TopicLog:
         :raises sqlite3.OperationalError: the file cannot be written, for example on a full disk.
         """
         with self._writer as connection:
-            row = connection.execute(
-                "INSERT INTO entry (topic, data, at) VALUES (?, ?, ?) RETURNING id",
+            # RETURNING would be a second step, and each lets another thread have the interpreter.
+            number = connection.execute(
+                "INSERT INTO entry (topic, data, at) VALUES (?, ?, ?)",
                 (topic, data, time.time()),
-            ).fetchone()
+            ).lastrowid
             self._written += 1
             if self._written % _PRUNE_EVERY == 1:
-                self._prune(connection, topic)
-        return int(row[0])
+                # The message is there, whatever becomes of the old ones: on a full disk even
+                # removing them needs space.
+                with contextlib.suppress(sqlite3.Error):
+                    self._prune(connection, topic)
+        assert number is not None
+        return number
 
     async def prepare(self, topics: Collection[str]) -> None:
         """Nothing to do: the file is at hand."""
@@ -173,8 +179,10 @@ class TopicLog:
             if row is not None:
                 _forget(connection, "topic = ? AND id <= ?", (topic, row[0]))
             _forget(connection, "at < ?", (time.time() - self._seconds,))
-        finally:
             connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
