@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tests.support.http import eventually
 from tests.support.shell import Shell, says
 from tests.support.traced import write
 
@@ -113,3 +118,24 @@ def test_no_project(shell: Shell, tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written(shell: Shell) -> None:
     says(shell("trace", "/", "--json", "no/where.json"), 2, "--json", "cannot be written")
+
+
+def test_an_interrupt_ends_all_and_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "twogate", "trace", "/slow/", "--user", "anna"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=shell.environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    eventually((tmp_path / "slow.txt").exists)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)
+    assert "Traceback" not in "".join(said)
+    with sqlite3.connect(tmp_path / "db.sqlite3") as database:
+        assert database.execute("SELECT count(*) FROM django_session").fetchone() == (0,)
+    database.close()
+    assert not [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, tmp_path)]
+
+
+def _leads_to(path: Path, folder: Path) -> bool:
+    try:
+        return path.readlink() == folder
+    except OSError:  # gone, or another's
+        return False

@@ -110,7 +110,7 @@ def test_each_step_is_there_with_its_place(traced: Trace) -> None:
                 "response"} <= set(kinds), name  # fmt: skip
         view = next(span for span in run["spans"] if span["kind"] == "view")
         assert view["file"].endswith("site1/views.py")
-        assert view["line"] == 6
+        assert view["line"] == 8
         assert view["sync"]
         begin, end = run["spans"][0]["start_us"], run["spans"][0]["end_us"]
         assert (begin, end) == (0, run["duration_us"])

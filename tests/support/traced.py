@@ -68,6 +68,8 @@ USE_TZ = True
 """,
     "templates/page.html": "<p>{{ user }}</p><form>{% csrf_token %}</form>",
     "site1/views.py": """\
+import time
+from pathlib import Path
 from django.contrib.auth.models import User
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -91,6 +93,10 @@ def users(request):
 async def ausers(request):
     return HttpResponse(str(await User.objects.acount()))
 
+def slow(request):
+    Path("slow.txt").touch()
+    time.sleep(60)
+
 def wrong(request):
     raise LookupError("not here")
 
@@ -109,7 +115,8 @@ from site1 import views
 urlpatterns = [path("", views.page), path("live/", views.live),
                path("class/", views.Live.as_view()),
                path("users/", views.users), path("ausers/", views.ausers),
-               path("wrong/", views.wrong), path("door/", views.door), path("save/", views.save)]
+               path("wrong/", views.wrong), path("slow/", views.slow),
+               path("door/", views.door), path("save/", views.save)]
 """,
     "site1/wsgi.py": """\
 from django.core.wsgi import get_wsgi_application

@@ -25,7 +25,7 @@ td a { overflow-wrap: anywhere }
 .some { color: var(--mark); font-weight: 600 }
 @media (max-width: 40rem) {
   .wide { display: none }
-  tr:not([hidden]) { display: grid; grid-template-columns: repeat(4, 1fr) }
+  tr:not([hidden]) { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)) }
   tr > :nth-child(2) { grid-column: 1 / -1; border-bottom: 0; padding-bottom: 0 }
   th, td { padding: .35rem .3rem }
   td.number, th.number { text-align: left }
