@@ -472,7 +472,7 @@ class Config:
         "Watch this folder too. May be repeated.", metavar="PATH", many=True,
     )
     trace: int = option(
-        0, integer(0, 1000), "development",
+        0, integer(0, 200), "development",
         "Record requests and keep the last N (50), shown at /__twogate__/traces/ to this machine"
         " alone; needs DEBUG.",
         metavar="N", alone=50,

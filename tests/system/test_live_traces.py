@@ -62,4 +62,4 @@ def test_it_needs_django(shell: Shell) -> None:
 
 
 def test_the_number_is_checked(shell: Shell) -> None:
-    says(shell("serve", "--trace=many"), 2, "--trace", "a whole number from 0 to 1000")
+    says(shell("serve", "--trace=many"), 2, "--trace", "a whole number from 0 to 200")

@@ -110,3 +110,15 @@ def test_no_text_leaves_its_place(text: str) -> None:
     assert page.open == []
     assert json.loads(page.embedded) == trace
     assert page.addresses == ["data:,", "#timelines"]
+
+
+def test_what_it_comes_to_is_told() -> None:
+    document = usual()
+    document["conclusions"] = [
+        {"level": "cost", "text": "<b> is a sync view.", "mend": "Through WSGI."},
+        {"level": "fine", "text": "All is well.", "mend": ""},
+    ]
+    page = render(document)
+    assert "<h2>What it comes to</h2>" in page
+    assert "&lt;b&gt; is a sync view.<small>Through WSGI.</small>" in page
+    assert "What it comes to" not in render({**document, "conclusions": []})

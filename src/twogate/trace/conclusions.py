@@ -100,7 +100,8 @@ def _handlers(stock: Plain, ours: Plain) -> Iterator[Plain]:
         yield _say(
             "fine",
             f"Through ASGI, Django's own handler costs {_times(one['crossings'])}"
-            f" ({_cost(stock)}), Twogate's {_times(other['crossings'])} ({_cost(ours)}).",
+            f" ({_cost(stock)}), Twogate's {_times(other['crossings'])}"
+            + (f" ({_cost(ours)})." if other["crossings"] else "."),
         )
     if one["connections_opened"] > other["connections_opened"]:
         yield _say(
@@ -165,7 +166,7 @@ def _loops(run: Plain) -> Iterator[Plain]:
         yield _say(
             "cost",
             f"{cause} is async: through WSGI it needs an event loop on a thread of its own for"
-            f" each request ({loops[0]['cost_us']:.0f} µs), and the answer is the same.",
+            f" each request ({loops[0]['cost_us']:.0f} µs).",
             "Through ASGI it needs neither, and that is where twogate serve sends it.",
         )
 

@@ -183,8 +183,8 @@ def _where(body: bytes, other: bytes) -> str:
     """The first place at which a body differs, with what is around it."""
     size = min(len(body), len(other))
     at = next((i for i in range(size) if body[i] != other[i]), size)
-    shown = body[max(0, at - 8) : at + 50].decode("utf-8", "replace")
-    return f"byte {at} of {len(body)}: …{shown}"
+    shown = body[at : at + 60].decode("utf-8", "replace")
+    return f"{shown or 'nothing more'} (from byte {at} of {len(body)})"
 
 
 def _work(left: Plain, right: Plain) -> Iterator[_Found]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import twogate
+from twogate.trace.conclusions import conclude
 from twogate.trace.live_page import PAGE, POLICY
 from twogate.trace.page import render
 from twogate.trace.recorder import Recording
@@ -131,7 +132,7 @@ def document_of(recording: Recording) -> dict[str, Any]:
         handlers[0] if handlers else "",
         recorded,
     )
-    return {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "versions": {"twogate": twogate.__version__, "python": platform.python_version()},
         "project": {"settings": os.environ.get("DJANGO_SETTINGS_MODULE", "")},
@@ -139,8 +140,9 @@ def document_of(recording: Recording) -> dict[str, Any]:
         "at": facts["at"],
         "runs": [run],
         "differences": [],
-        "conclusions": [],
     }
+    document["conclusions"] = conclude(document)
+    return document
 
 
 def _summary(document: dict[str, Any]) -> dict[str, Any]:

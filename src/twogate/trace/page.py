@@ -72,6 +72,7 @@ def render(document: Document) -> str:
         subtitle=escape(_subtitle(document)),
         style=_read("page.css"),
         cards=_cards(runs),
+        conclusions=_conclusions(document.get("conclusions", ())),
         flow=_flow(runs),
         legend=_legend(runs),
         tables="\n".join(_tables(document)),
@@ -135,6 +136,22 @@ def _card(run: Document, longest: float) -> str:
         f'<div class="bar" aria-hidden="true"><span style="width:{share:.1f}%"></span></div>'
         f"<p>{escape(_outcome(run))}</p><dl>{rows}</dl></li>"
     )
+
+
+#: What stands before a conclusion of each level, its class, and the word for those who hear it.
+_LEVELS = {"wrong": ("✗", "bad", "Wrong"), "cost": ("•", "", "Cost"), "fine": ("✓", "good", "Fine")}
+
+
+def _conclusions(conclusions: Iterable[Mapping[str, str]]) -> str:
+    rows = []
+    for said in conclusions:
+        mark, kind, word = _LEVELS[said["level"]]
+        mend = f"<small>{escape(said['mend'])}</small>" if said.get("mend") else ""
+        sign = f'<span class="{kind}" role="img" aria-label="{word}">{mark}</span>'
+        rows.append(f"<li>{sign} {escape(said['text'])}{mend}</li>")
+    if not rows:
+        return ""
+    return f'<h2>What it comes to</h2><ul class="conclusions">{"".join(rows)}</ul>'
 
 
 def _outcome(run: Document) -> str:
