@@ -153,9 +153,7 @@ class Begin:
 
 
 def _close(channel: Any) -> None:
-    for part in channel._log, channel._roster:
-        if part is not None:
-            part.close()
+    channel.close()
 
 
 @pytest.fixture

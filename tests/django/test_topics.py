@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
+from tests.support.redis import redis_process
+
+from twogate.realtime.feed import feed_of
 
 
 def everything(request: HttpRequest, topic: str) -> bool:
@@ -39,9 +42,7 @@ def topics(
 
     monkeypatch.setattr(topics, "_channel", topics._Channel())
     yield topics
-    for part in topics._channel._log, topics._channel._roster:
-        if part is not None:
-            part.close()
+    topics._channel.close()
 
 
 class Reader:
@@ -284,3 +285,38 @@ def test_a_message_that_cannot_be_written_is_counted_and_fails_nobody(
         topics.publish("a", "x" * 10_000)
     assert topics.statistics()["lost"] > 0
     assert "could not be published" in caplog.text
+
+
+def test_over_redis_it_is_the_same(
+    urlconf: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from twogate.django import topics
+    from twogate.realtime.redis_topics import RedisTopics
+
+    async def main() -> None:
+        stream = await open_stream(topics, "topic=a")
+        topics.publish("a", 1)  # on the loop
+        await topics.apublish("a", 2)
+        found = [await stream.next() for _ in range(2)]
+        # A loop hands over what it publishes, so the two need not keep their order.
+        assert sorted(json.loads(each["data"])["data"] for each in found) == [1, 2]
+        await stream.close()
+        topics.publish("a", 3)
+        back = await open_stream(topics, "topic=a", last_event_id=found[-1]["id"])
+        assert (await back.data())["data"] == 3
+        await back.close()
+        old = await open_stream(topics, "topic=a&after=41")
+        assert (await old.next())["event"] == "reset"
+        await old.close()
+        feed_of(*topics._channel.open()).close()
+        await asyncio.to_thread(log.close)
+
+    with redis_process() as redis:
+        urlconf(TWOGATE_REALTIME_URL=redis.url, TWOGATE_TOPICS={"allow": f"{__name__}.everything"})
+        monkeypatch.setattr(topics, "_channel", topics._Channel())
+        log = topics._channel.open()[0]
+        assert isinstance(log, RedisTopics)
+        asyncio.run(main())
+        redis.kill()
+        topics.publish("a", 4)  # fails nobody
+        assert topics.statistics() == {"lost": 1}

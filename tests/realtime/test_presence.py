@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from twogate.realtime.bell import ring
+from twogate.realtime.bell import LocalBell, ring
 from twogate.realtime.feed import Feed
 from twogate.realtime.log import TopicLog
 from twogate.realtime.presence import Presence, topic_of
@@ -24,7 +24,7 @@ class House:
     def __init__(self, folder: Path, grace: float = 0.0) -> None:
         self._folder = folder
         self.log = TopicLog(folder / "topics")
-        self.feed = Feed(self.log, folder)
+        self.feed = Feed(self.log, LocalBell(folder))
         self.roster = Roster(folder / "roster", grace)
         self.changes = 0
         self.presence = Presence(self.roster, self.feed, self._changed)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from twogate.realtime.bell import ring
+from twogate.realtime.bell import LocalBell, ring
 from twogate.realtime.feed import Feed, Lagging
 from twogate.realtime.log import Entry, TopicLog
 from twogate.realtime.subscriber import Subscriber
@@ -23,7 +23,7 @@ class Channel:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.log = TopicLog(folder / "topics")
-        self.feed = Feed(self.log, folder)
+        self.feed = Feed(self.log, LocalBell(folder))
 
     def publish(self, topic: str, data: object) -> int:
         number = self.log.append(topic, json.dumps(data))

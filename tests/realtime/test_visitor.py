@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from twogate.realtime.bell import LocalBell
 from twogate.realtime.feed import Feed
 from twogate.realtime.log import TopicLog
 from twogate.realtime.presence import Presence
@@ -21,7 +22,7 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.log = TopicLog(folder / "topics")
-        self.feed = Feed(self.log, folder)
+        self.feed = Feed(self.log, LocalBell(folder))
         self.roster = Roster(folder / "roster", grace=60)
         self._presence = Presence(self.roster, self.feed, lambda place: None)
 

@@ -46,8 +46,8 @@ from django.utils.module_loading import import_string
 
 from twogate.django.views import gateway
 from twogate.errors import ConfigError
-from twogate.realtime.bell import ring
-from twogate.realtime.feed import Lagging, Subscription, feed_of
+from twogate.realtime.bell import LocalBell
+from twogate.realtime.feed import Bell, Lagging, Log, Subscription, feed_of
 from twogate.realtime.folder import RuntimeFolder
 from twogate.realtime.hub import check_topic
 from twogate.realtime.log import Entry, TopicLog
@@ -55,6 +55,7 @@ from twogate.realtime.presence import presence_of, topic_of
 from twogate.realtime.roster import Roster
 from twogate.realtime.subscriber import Subscriber
 from twogate.realtime.visitor import RESERVED, Member, Visitor
+from twogate.realtime.where import SETTING, redis_prefix, redis_url
 from twogate.realtime.wire import MAX_TOPICS, is_topic
 
 __all__ = [
@@ -87,27 +88,27 @@ class _Channel:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._log: TopicLog | None = None
-        self._folder: RuntimeFolder | None = None
+        self._opened: tuple[Log, Bell] | None = None
         self._roster: Roster | None = None
         #: Messages that could not be written.
         self.lost = 0
 
-    def open(self) -> tuple[TopicLog, Path]:
-        """The log, and the folder of the bell.
+    def open(self) -> tuple[Log, Bell]:
+        """The log and the bell: of Redis where ``TWOGATE_REALTIME_URL`` says so, or local ones.
 
-        :raises ConfigError: others could get at the folder.
+        :raises ConfigError: others could get at the folder, or the setting cannot be used.
         """
         with self._lock:
-            if self._log is None or self._folder is None:
-                options = _options()
-                self._folder = found = _runtime_folder()
-                self._log = TopicLog(
-                    found.path / "topics.sqlite3",
-                    keep=int(options.get("keep", 1000)),
-                    seconds=float(options.get("keep_seconds", 600)),
-                )
-            return self._log, self._folder.path
+            if self._opened is None:
+                url = redis_url(getattr(settings, SETTING, None))
+                self._opened = _local() if url is None else _by_redis(url)
+            return self._opened
+
+    def lost_on_the_way(self) -> int:
+        """Messages that Redis did not take; it counts and logs them by itself."""
+        log = None if self._opened is None else self._opened[0]
+        drops = getattr(log, "drops", None)
+        return 0 if drops is None else sum(drops.counts().values())
 
     def roster(self) -> Roster:
         """Who is here.
@@ -120,13 +121,20 @@ class _Channel:
                 self._roster = Roster(file, grace=float(_options().get("grace", 3)))
             return self._roster
 
+    def close(self) -> None:
+        """Close what is open; it is opened again when it is needed."""
+        if self._opened is not None:
+            self._opened[0].close()
+        if self._roster is not None:
+            self._roster.close()
+
     def write(self, topic: str, data: str) -> None:
         """Publish. What fails is counted and logged: whoever publishes has done their work, and
         what they did must not fail for the telling of it."""
         try:
-            log, folder = self.open()
+            log, bell = self.open()
             log.append(topic, data)
-            ring(folder)
+            bell.ring()
         except (OSError, sqlite3.Error):
             self.lost += 1
             logger.exception("A message to the topic %r could not be published", topic)
@@ -139,6 +147,27 @@ def _runtime_folder() -> RuntimeFolder:
     )
     found.prepare()
     return found
+
+
+def _local() -> tuple[Log, Bell]:
+    folder = _runtime_folder().path
+    return TopicLog(folder / "topics.sqlite3", **_kept(_options())), LocalBell(folder)
+
+
+def _by_redis(url: str) -> tuple[Log, Bell]:
+    from twogate.realtime.redis_link import link_to
+    from twogate.realtime.redis_topics import RedisTopics
+
+    prefix = redis_prefix(settings.SECRET_KEY) + ":topics"
+    topics = RedisTopics(link_to(url), prefix, **_kept(_options()))
+    return topics, topics
+
+
+def _kept(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "keep": int(options.get("keep", 1000)),
+        "seconds": float(options.get("keep_seconds", 600)),
+    }
 
 
 _channel = _Channel()
@@ -154,7 +183,8 @@ def _options() -> dict[str, Any]:
 
 
 def publish(topic: str, data: Any, *, on_commit: bool = True, using: str | None = None) -> None:
-    """Send data to all who have subscribed to a topic, in every process of this machine.
+    """Send data to all who have subscribed to a topic, in every process of this machine, or of all
+    that ``TWOGATE_REALTIME_URL`` connects.
 
     Works on any thread, with or without an event loop. In a transaction it waits for the commit,
     so that nobody hears of what is rolled back, or asks for it too early.
@@ -193,7 +223,7 @@ def position() -> int:
     subscribe ``after`` it, and nothing falls in between. To be asked before what is shown is read.
     """
     log, _ = _channel.open()
-    return log.newest()
+    return log.position()
 
 
 def here(topic: str) -> list[Any]:
@@ -219,7 +249,7 @@ def _tell_moved(place: str) -> None:
 
 def statistics() -> dict[str, int]:
     """Numbers of this process: messages that could not be published."""
-    return {"lost": _channel.lost}
+    return {"lost": _channel.lost + _channel.lost_on_the_way()}
 
 
 # Between the processes of the server itself, on topics whose names begin with "twogate.".

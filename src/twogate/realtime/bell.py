@@ -14,10 +14,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-__all__ = ["Listener", "ring"]
+__all__ = ["Listener", "LocalBell", "ring"]
 
 _SUFFIX = ".bell"
 
@@ -105,3 +105,21 @@ class Listener:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._path.unlink(missing_ok=True)
+
+
+class LocalBell:
+    """The bell of a folder, as a feed and who publishes want it.
+
+    :ivar folder: where it is rung.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def ring(self) -> None:
+        """Tell all listeners."""
+        ring(self.folder)
+
+    def listen(self, heard: Callable[[], None], topics: Callable[[], Collection[str]]) -> Listener:
+        """See :meth:`twogate.realtime.feed.Bell.listen`."""
+        return Listener(self.folder, heard)

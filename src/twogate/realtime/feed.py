@@ -1,7 +1,7 @@
 """What is published, as it comes, for whoever subscribes on one event loop.
 
-The bell says that there is something new, the log says what. Each message is read once per loop and
-handed to all its subscribers. Runs on the loop's thread.
+The bell says that there is something new, the log says what; both are of one machine, or of Redis.
+Each message is read once per loop and handed to all its subscribers. Runs on the loop's thread.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import sqlite3
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection
-from pathlib import Path
+from typing import Protocol
 
-from twogate.realtime.bell import Listener
-from twogate.realtime.log import Entry, Replay, TopicLog
+from twogate.realtime.log import Entry, News, Replay
 
-__all__ = ["Feed", "Lagging", "Subscription", "feed_of"]
+__all__ = ["Bell", "Feed", "Lagging", "Log", "Subscription", "feed_of"]
 
 logger = logging.getLogger("twogate.realtime")
 
@@ -36,18 +35,63 @@ class Lagging(Exception):
         self.after = after
 
 
+class Log(Protocol):
+    """Where messages are; :class:`~twogate.realtime.log.TopicLog` says what its methods mean.
+
+    Nothing but :meth:`append`, which waits for its medium, waits longer than for a file.
+    """
+
+    def append(self, topic: str, data: str) -> int:
+        """Add a message and return its number. Any thread but a loop's."""
+
+    async def prepare(self, topics: Collection[str]) -> None:
+        """Have at hand what :meth:`replay` is asked for next."""
+
+    def newest(self) -> int:
+        """The number of the newest message."""
+
+    def position(self) -> int:
+        """The same, of this moment wherever the log is; off a loop it may wait for the network."""
+
+    def after(self, number: int, most: int = 1000) -> News:
+        """What came to all topics after a number."""
+
+    def replay(self, topics: Collection[str], number: int) -> Replay:
+        """What came to some topics after a number."""
+
+    def close(self) -> None:
+        """Close what is open; it is opened again when it is needed."""
+
+
+class _Listener(Protocol):
+    def close(self) -> None: ...
+
+
+class Bell(Protocol):
+    """Says that there is something new in the log."""
+
+    def ring(self) -> None:
+        """Something has been appended. Any thread."""
+
+    def listen(self, heard: Callable[[], None], topics: Callable[[], Collection[str]]) -> _Listener:
+        """Call ``heard`` on the running loop whenever there is something new, until it is closed.
+
+        :param topics: those that are of interest now; called on any thread.
+        """
+
+
 class Feed:
     """The subscribers of one event loop.
 
     :param log: where messages are.
-    :param folder: where the bell is rung.
+    :param bell: of the log.
     """
 
-    def __init__(self, log: TopicLog, folder: Path) -> None:
+    def __init__(self, log: Log, bell: Bell) -> None:
         self._log = log
         self._topics: dict[str, set[Subscription]] = {}
         self._last = log.newest()
-        self._listener = Listener(folder, self._heard)
+        self._listener = bell.listen(self._heard, lambda: tuple(self._topics))
         self._loop = asyncio.get_running_loop()
         #: Whether it hears nothing more, because its server drains.
         self.closed = False
@@ -269,10 +313,10 @@ class Subscription:
 _feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = weakref.WeakKeyDictionary()
 
 
-def feed_of(log: TopicLog, folder: Path) -> Feed:
+def feed_of(log: Log, bell: Bell) -> Feed:
     """The running loop's feed, made when it is first asked for."""
     loop = asyncio.get_running_loop()
     feed = _feeds.get(loop)
     if feed is None:
-        feed = _feeds[loop] = Feed(log, folder)
+        feed = _feeds[loop] = Feed(log, bell)
     return feed

@@ -129,6 +129,10 @@ class TopicLog:
         with self._reader as connection:
             return _newest(connection)
 
+    def position(self) -> int:
+        """:meth:`newest`: the file is at hand."""
+        return self.newest()
+
     def after(self, number: int, most: int = 1000) -> News:
         """What came to all topics after a number, oldest first, ``most`` at a time."""
         with self._reader as connection:
