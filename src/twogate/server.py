@@ -75,6 +75,8 @@ class Server:
     def __init__(self, applications: Applications, config: Config, observer: Observer) -> None:
         self._applications = applications
         self._config = config
+        if applications.tracer is not None:
+            observer = applications.tracer.listening(observer)
         self._observer = _Counter(observer)
         self._observer.on_limit = self._retire
         self._listeners: list[asyncio.AbstractServer] = []
@@ -139,12 +141,16 @@ class Server:
             hub=Hub(config.websocket_broadcast_buffer, config.websocket_slow_reader),
         )
 
-    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Dispatcher:
-        applications, config = self._applications, self._config
+    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Callable[[Exchange], None]:
+        applications, config, tracer = self._applications, self._config, self._applications.tracer
         wsgi = asgi = websocket = None
         if applications.wsgi is not None:
             wsgi = WsgiGateway(
-                applications.wsgi, self._threads, self._observer, multiprocess=config.workers > 1
+                applications.wsgi,
+                self._threads,
+                self._observer,
+                multiprocess=config.workers > 1,
+                around=tracer.running if tracer is not None else None,
             )
         self._asgi: AsgiGateway | None = None
         self._websocket: AsgiWebSocketGateway | None = None
@@ -167,13 +173,14 @@ class Server:
                 compression=config.websocket_compression,
             )
             self._admission = websocket = self._make_admission(self._websocket, loop)
-        return Dispatcher(
+        dispatch = Dispatcher(
             wsgi=wsgi,
             asgi=asgi,
             websocket=websocket,
             chooser=applications.chooser,
             forced=config.gateway,
         )
+        return dispatch if tracer is None else tracer.dispatching(dispatch)
 
     def _make_admission(
         self, gateway: AsgiWebSocketGateway, loop: asyncio.AbstractEventLoop

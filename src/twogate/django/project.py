@@ -40,13 +40,47 @@ def load(config: Config) -> Applications:
 
     :raises ProjectError: it cannot be found or loaded; says what to mend.
     """
+    if config.trace:
+        _prepare_traces(config)
     if config.wsgi is not None or config.asgi is not None:
         loaded = _load_named(config)
     else:
         loaded = _load_project(config, find_project(config))
     logs.enable()
     _check_forced(config, loaded)
+    if config.trace:
+        _trace(config, loaded)
     return loaded
+
+
+def _prepare_traces(config: Config) -> None:
+    """Wrap Django before the project gets hold of it."""
+    if not all(map(_is_local, config.bind)):
+        raise ProjectError(
+            "--trace keeps what requests carry, and others can reach this address.",
+            "Bind to 127.0.0.1, or leave --trace out.",
+        )
+    try:
+        from twogate.django import tracing
+    except ImportError:  # what says so better comes next
+        return
+    tracing.install(stock=config.stock_handler)
+
+
+def _trace(config: Config, loaded: Applications) -> None:
+    """Record each request, and show the recordings."""
+    from twogate.trace.live import make_tracer
+
+    if not loaded.debug:
+        raise ProjectError(
+            "--trace shows what requests carry, so it needs a Django project with DEBUG = True.",
+            "Set DEBUG = True while you develop, or leave --trace out.",
+        )
+    tracer = make_tracer(Path(config.trace_folder), config.trace)
+    tracer.record(loaded)
+    loaded.notes.append(
+        f"trace: the last {config.trace} requests, at /__twogate__/traces/ for this machine alone"
+    )
 
 
 def _check_forced(config: Config, loaded: Applications) -> None:
