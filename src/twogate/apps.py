@@ -8,7 +8,14 @@ __all__ = ["TwogateConfig"]
 
 
 class TwogateConfig(AppConfig):  # type: ignore[misc]
-    """Brings the commands ``runserver`` and ``twogate``, and the browser's part of real time."""
+    """Brings the commands ``runserver`` and ``twogate``, the audit as system checks, and the
+    browser's part of real time."""
 
     name = "twogate"
     verbose_name = "Twogate"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from twogate.django.audit.system_checks import register
+
+        register()

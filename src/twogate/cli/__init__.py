@@ -10,14 +10,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from twogate.cli import new, serve
+from twogate.cli import check, new, serve
 from twogate.cli.parser import FAILED, FINE, WRONG_USE, make_parser
 from twogate.errors import ConfigError, ProjectError, TwogateError
 from twogate.observe.startup import Style
 
 __all__ = ["main"]
 
-_COMMANDS = (serve, new)
+_COMMANDS = (serve, new, check)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
