@@ -36,7 +36,7 @@ A line with the comment "# twogate: ignore[W202]" has no finding of that kind, a
 TWOGATE_CHECK_IGNORE = ["twogate.W402"] in the settings leaves one out everywhere.
 """
 #: What of ``serve`` changes what is found.
-_OPTIONS = ("settings", "chdir", "gateway", "bind", "workers", "traceback")
+_OPTIONS = ("settings", "chdir", "gateway", "bind", "workers", "websocket_origins", "traceback")
 
 
 def add(commands: Any) -> argparse.ArgumentParser:

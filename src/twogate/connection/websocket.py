@@ -206,6 +206,11 @@ class WebSocketConnection(asyncio.Protocol):
 
     # For the server.
 
+    @property
+    def lasts(self) -> bool:
+        """See :class:`twogate.connection.context.Connection`."""
+        return self.closed is None
+
     def drain(self) -> None:
         """Close with 1012, "Service Restart"; what was received before may still be taken."""
         if self.closed is None:

@@ -38,6 +38,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.module_loading import import_string
 
 from twogate.django.views import gateway
+from twogate.errors import ConfigError
 from twogate.realtime.bell import ring
 from twogate.realtime.feed import Lagging, Subscription, feed_of
 from twogate.realtime.folder import RuntimeFolder
@@ -150,6 +151,37 @@ def statistics() -> dict[str, int]:
     return {"lost": _channel.lost}
 
 
+# Between the processes of the server itself, on topics whose names begin with "twogate.".
+
+
+def tell(topic: str, data: Any) -> None:
+    """:func:`publish` on a topic of the server's own; in a transaction after its commit.
+
+    Never fails: what it tells of has happened in a view that knows nothing of it.
+    """
+    write = partial(_write_anyhow, topic, json.dumps(data, separators=(",", ":")))
+    if transaction.get_connection().in_atomic_block:
+        transaction.on_commit(write)
+    else:
+        write()
+
+
+def _write_anyhow(topic: str, text: str) -> None:
+    try:
+        _channel.write(topic, text)
+    except ConfigError as error:
+        _channel.lost += 1
+        logger.error("Workers cannot be told of a session that has ended: %s", error)
+
+
+def hear(topic: str) -> Subscription:
+    """What is told from now on, on the running loop.
+
+    :raises ConfigError: others could get at the runtime folder.
+    """
+    return feed_of(*_channel.open()).subscribe([topic])
+
+
 # Server-Sent Events (HTML, "Server-sent events").
 
 
@@ -184,6 +216,8 @@ def _problem(topics: list[str], after: str | None) -> str | None:
         return f"{MAX_TOPICS} topics are the most."
     if not all(0 < len(topic) <= 200 for topic in topics):
         return "A topic has 1 to 200 characters."
+    if any(topic.startswith("twogate.") for topic in topics):
+        return "Topics that begin with “twogate.” are the server's own."
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
         return "The number of the last event is none that came from here."
     return None

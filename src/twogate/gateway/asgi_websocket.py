@@ -35,7 +35,7 @@ from twogate.realtime.topics import EXTENSION
 
 if TYPE_CHECKING:
     from twogate.observe.observer import Observer
-    from twogate.socket_exchange import OpenSocket, SocketExchange
+    from twogate.socket_exchange import OpenSocket, SocketExchange, Ticket
 
 __all__ = ["AsgiWebSocketGateway"]
 
@@ -80,7 +80,7 @@ class AsgiWebSocketGateway:
         self._compression = compression
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: Exchange, ticket: Ticket) -> None:
         """Take an exchange on whose request asks for a WebSocket."""
         # Bytes that follow the request are not HTTP, whatever comes of it.
         exchange.encoder.keep_alive = False
@@ -94,8 +94,9 @@ class AsgiWebSocketGateway:
             client = exchange.peer.client
             self._observer.request_refused(client[0] if client else "", error.status, error.message)
             exchange.refuse(error)
+            ticket.over()
             return
-        task = self._loop.create_task(self._run(exchange, handshake))
+        task = self._loop.create_task(self._run(exchange, handshake, ticket))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -108,10 +109,10 @@ class AsgiWebSocketGateway:
         """Calls of the application that have not returned."""
         return len(self._tasks)
 
-    async def _run(self, exchange: Exchange, handshake: Handshake) -> None:
+    async def _run(self, exchange: Exchange, handshake: Handshake, ticket: Ticket) -> None:
         exchange.started_at = time.perf_counter()
         exchange.served_by = "loop"
-        call = _Call(exchange, handshake, self._open_socket, self._observer, self._loop)
+        call = _Call(exchange, handshake, ticket, self._open_socket, self._observer, self._loop)
         scope = self._scope(exchange, handshake.subprotocols, call)
         del handshake
         try:
@@ -127,6 +128,7 @@ class AsgiWebSocketGateway:
             call.fail(_INTERNAL_ERROR)
         finally:
             call.release()
+            ticket.over()
 
     def _scope(self, exchange: Exchange, subprotocols: list[str], call: _Call) -> Scope:
         """ASGI, "WebSocket Connection Scope"."""
@@ -175,6 +177,7 @@ class _Call:
         "_open_socket",
         "_socket",
         "_state",
+        "_ticket",
         "_waiters",
     )
 
@@ -182,12 +185,14 @@ class _Call:
         self,
         exchange: Exchange,
         handshake: Handshake,
+        ticket: Ticket,
         open_socket: OpenSocket,
         observer: Observer,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._exchange = exchange
         self._handshake: Handshake | None = handshake
+        self._ticket = ticket
         self._open_socket = open_socket
         self._observer = observer
         self._loop = loop
@@ -324,6 +329,7 @@ class _Call:
         for topic in self._awaited or ():
             socket.join(topic)
         self._awaited = None
+        self._ticket.opened(socket)
         self._wake()
 
     def _reject(self, message: Message) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from twogate.realtime.bell import Listener
-from twogate.realtime.log import Entry, TopicLog
+from twogate.realtime.log import Entry, Replay, TopicLog
 
 __all__ = ["Feed", "Lagging", "Subscription", "feed_of"]
 
@@ -68,10 +68,10 @@ class Feed:
         for topic in subscription.topics:
             self._topics.setdefault(topic, set()).add(subscription)
         if after is None:
-            subscription._begin(self._log.newest(), [], complete=True)
+            newest = self._log.newest()
+            subscription._begin(newest, Replay([], complete=True, newest=newest))
         else:
-            replay = self._log.replay(subscription.topics, after)
-            subscription._begin(after, replay.entries, replay.complete)
+            subscription._begin(after, self._log.replay(subscription.topics, after))
         return subscription
 
     def _leave(self, subscription: Subscription) -> None:
@@ -86,22 +86,23 @@ class Feed:
         if self._closed:
             return  # what was still to be read when it was closed
         try:
-            entries = self._log.after(self._last, _BATCH)
-            # Asked afterwards, or what is removed in between would be in neither answer.
-            forgotten = self._log.forgotten_after(self._last)
+            news = self._log.after(self._last, _BATCH)
         except sqlite3.Error:
             logger.exception("What was published could not be read; it is tried again when told")
             return
-        for topic in forgotten:  # before this loop came to read it
+        for topic, number in news.forgotten.items():  # before this loop came to read it
             for subscription in tuple(self._topics.get(topic, ())):
-                subscription._lag()
-        for entry in entries:
+                subscription._miss(number)
+        for entry in news.entries:
             for subscription in tuple(self._topics.get(entry.topic, ())):
                 subscription._put(entry)
-        if entries:
-            self._last = entries[-1].id
-        if len(entries) == _BATCH:
+        if len(news.entries) == _BATCH:
+            self._last = news.entries[-1].id
             self._loop.call_soon(self._heard)
+        else:
+            # What was forgotten counts as heard, or each ring would tell of it again.
+            numbers = (*news.forgotten.values(), *(entry.id for entry in news.entries[-1:]))
+            self._last = max(numbers, default=self._last)
 
     def statistics(self) -> dict[str, int]:
         """Topics with subscribers, subscribers, messages delivered, subscribers that lagged."""
@@ -133,15 +134,23 @@ class Subscription:
         self._waiting: deque[Entry] = deque()
         self._replayed: deque[Entry] = deque()
         self._last = 0
+        self._known = 0
         self._lags = self._closed = False
         self._waiter: asyncio.Future[None] | None = None
         self.topics = topics
         self.complete = True
 
-    def _begin(self, after: int, replayed: list[Entry], complete: bool) -> None:
-        self._last = after
-        self._replayed.extend(replayed)
-        self.complete = complete
+    def _begin(self, after: int, replay: Replay) -> None:
+        # A number that is none of this log's must not hide what comes.
+        self._last = min(after, replay.newest)
+        self._known = replay.newest
+        self._replayed.extend(replay.entries)
+        self.complete = replay.complete
+
+    def _miss(self, number: int) -> None:
+        """A message was removed before the loop read it; the replay may have had it."""
+        if number > self._known:
+            self._lag()
 
     def _put(self, entry: Entry) -> None:
         if self._lags:

@@ -71,13 +71,18 @@ class Drops:
     """Counts what is dropped, and has it logged, once a minute at most.
 
     :param notify: called with the first drop of a line: have :meth:`report` called some time.
+    :param who: has dropped them, for the log.
     :param clock: seconds; for tests.
     """
 
     def __init__(
-        self, notify: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        notify: Callable[[], None],
+        who: str = "Channel layer",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notify = notify
+        self._who = who
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -119,7 +124,8 @@ class Drops:
             self._last_line = now
             seconds, example = now - self._since, self._example
         logger.warning(
-            "Channel layer dropped %d messages in %.0f s, the first for %r: %s.",
+            "%s dropped %d messages in %.0f s, the first for %r: %s.",
+            self._who,
             pending.total(),
             seconds,
             example,

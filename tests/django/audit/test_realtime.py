@@ -57,8 +57,21 @@ def routed(sockets: str) -> dict[str, str]:
     ],
 )
 def test_a_socket_that_anybody_may_open_is_found(site: Site, sockets: str, shown: str) -> None:
-    (finding,) = site.finds(routed(sockets))
+    (finding,) = site.finds(routed(sockets), "--websocket-origins", "any")
     assert shown in finding["message"]
+
+
+def test_the_server_checks_what_the_project_does_not(site: Site) -> None:
+    text = "'websocket': URLRouter([path('chat/', chat)]),  # !I304"
+    (finding,) = site.finds(routed(text))
+    assert "Only Twogate asks" in finding["message"]
+    files = routed(text.replace("I304", "W301"))
+    files["mysite/settings.py"] += "TWOGATE_WEBSOCKET_ORIGINS = ['any']\n"
+    site.finds(files)
+
+
+def test_origins_that_cannot_be_used(site: Site) -> None:
+    site.finds(settings("TWOGATE_WEBSOCKET_ORIGINS = ['no origin']  # !E303"))
 
 
 @pytest.mark.parametrize(

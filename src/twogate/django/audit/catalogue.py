@@ -141,6 +141,17 @@ LAYER_IN_MEMORY = Rule(
     "an in-memory channel layer with several workers",
     "A message stays in the worker that sent it and never reaches the sockets of the others.",
 )
+BAD_ORIGINS = Rule(
+    "E303",
+    "TWOGATE_WEBSOCKET_ORIGINS cannot be used",
+    "The server does not start with a list that it cannot read.",
+)
+ORIGIN_CHECK_OF_SERVER = Rule(
+    "I304",
+    "a WebSocket that any web site may open under other servers",
+    "Twogate checks the origin of each WebSocket; served by another ASGI server, any site's page"
+    " can speak in the name of whoever looks at it.",
+)
 
 UNREACHABLE = Rule(
     "W401",

@@ -12,9 +12,12 @@ from twogate.django.audit import catalogue
 from twogate.django.audit.entry_points import websocket_line
 from twogate.django.audit.finding import Finding
 from twogate.django.audit.source import Source
-from twogate.django.project import layer_is_in_memory
+from twogate.django.project import layer_is_in_memory, set_origins
+from twogate.errors import ProjectError
 
 __all__ = ["check_layer", "check_sockets"]
+
+_VALIDATOR = "Put AllowedHostsOriginValidator(…) of channels.security.websocket around it."
 
 
 def check_sockets(config: Config, source: Source, asgi: Any) -> Iterator[Finding]:
@@ -22,23 +25,26 @@ def check_sockets(config: Config, source: Source, asgi: Any) -> Iterator[Finding
 
     :param asgi: the ASGI application.
     """
-    if not _anybody_may_open(config):
+    try:
+        origins = set_origins(config) or config.websocket_origins
+    except ProjectError as error:
+        place = source.setting("TWOGATE_WEBSOCKET_ORIGINS")
+        yield catalogue.BAD_ORIGINS.at(place, error.message, error.mend)
         return
     mapping = getattr(asgi, "application_mapping", None)
     socket = mapping.get("websocket") if isinstance(mapping, dict) else None
     open_to_all = [] if socket is None else list(_unchecked(socket, ""))
-    if open_to_all:
-        shown = ", ".join(open_to_all[:3]) + (" and others" if len(open_to_all) > 3 else "")
+    if not open_to_all:
+        return
+    shown = ", ".join(open_to_all[:3]) + (" and others" if len(open_to_all) > 3 else "")
+    if "any" in origins:
         yield catalogue.NO_ORIGIN_CHECK.at(
-            websocket_line(source),
-            f"Nothing asks which site opens {shown}.",
-            "Put AllowedHostsOriginValidator(…) of channels.security.websocket around it.",
+            websocket_line(source), f"Nothing asks which site opens {shown}.", _VALIDATOR
         )
-
-
-def _anybody_may_open(config: Config) -> bool:
-    """Whether the server itself checks no origin."""
-    return getattr(config, "websocket_origins", None) in (None, ["any"], "any")
+    else:
+        yield catalogue.ORIGIN_CHECK_OF_SERVER.at(
+            websocket_line(source), f"Only Twogate asks which site opens {shown}.", _VALIDATOR
+        )
 
 
 def _unchecked(application: Any, path: str, depth: int = 0) -> Iterator[str]:
