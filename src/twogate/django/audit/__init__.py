@@ -8,6 +8,7 @@ through its middleware; :func:`look`, for the system checks, only reads files an
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from twogate.config import Config
 from twogate.django.audit.blocking import check_blocking
 from twogate.django.audit.catalogue import NO_SUCH_APPLICATION, RULES, SYNTAX_ERROR
-from twogate.django.audit.entry_points import check_entry_points, entry_file
+from twogate.django.audit.entry_points import check_doors, check_entry_points, entry_file
 from twogate.django.audit.finding import Finding, Level
 from twogate.django.audit.loading import Loaded, finding_of, load
 from twogate.django.audit.source import Source
@@ -126,6 +127,7 @@ class _Collector:
         from twogate.django.audit.operation import check_operation
         from twogate.django.audit.realtime import check_layer
 
+        self._ask(lambda: check_doors(self.source))
         self._ask(lambda: check_operation(self._config, self.source))
         self._ask(lambda: check_databases(self.source))
         self._ask(lambda: check_layer(self._config, self.source))
@@ -200,7 +202,12 @@ def _not_parsed(source: Source) -> Iterator[Finding]:
     for code in source.serving_code():
         if code.error is not None:
             message, line = code.error
-            yield SYNTAX_ERROR.at((code.file, line), f"SyntaxError: {message}", "Mend that line.")
+            python = ".".join(map(str, sys.version_info[:2]))
+            yield SYNTAX_ERROR.at(
+                (code.file, line),
+                f"SyntaxError: {message} (for Python {python})",
+                "Mend that line, or use the Python that it was written for.",
+            )
 
 
 def _ignored_by_setting() -> frozenset[str]:

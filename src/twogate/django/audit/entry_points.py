@@ -17,7 +17,7 @@ from twogate.django.audit.finding import Finding, Place
 from twogate.django.audit.source import Code, Source, dotted, imports_of, own_nodes
 from twogate.django.project import beside
 
-__all__ = ["check_entry_points", "entry_file", "websocket_line"]
+__all__ = ["check_doors", "check_entry_points", "entry_file", "websocket_line"]
 
 _KINDS = ("wsgi", "asgi")
 _VARIABLE = "DJANGO_SETTINGS_MODULE"
@@ -51,23 +51,37 @@ def entry_file(source: Source, kind: str) -> Path | None:
     return next((file for file in found if file is not None), None)
 
 
+def check_doors(source: Source) -> Iterator[Finding]:
+    """Entry points that no setting names, or that are not there.
+
+    Django must be up: settings come about in ways that no text tells.
+    """
+    from django.conf import settings
+
+    files = {kind: entry_file(source, kind) for kind in _KINDS}
+    for kind, file in files.items():
+        setting = f"{kind.upper()}_APPLICATION"
+        if getattr(settings, setting, None):
+            continue
+        place = (source.settings_file, 1)
+        if file is not None:
+            yield catalogue.SETTING_MISSING.at(
+                place,
+                f"{setting} is not set.",
+                f'{setting} = "{_module_of(source, file)}.application", or twogate new --here.',
+            )
+        elif any(files.values()):
+            yield catalogue.DOOR_MISSING.at(
+                place,
+                f"There is no {kind}.py.",
+                f"twogate new --here adds one, with application = get_{kind}_application().",
+            )
+
+
 def _setting(source: Source, kind: str, file: Path | None) -> Iterator[Finding]:
     setting = f"{kind.upper()}_APPLICATION"
     named = source.setting_text(setting)
-    if named is None and file is None:
-        function = f"get_{kind}_application()"
-        yield catalogue.DOOR_MISSING.at(
-            (source.settings_file, 1),
-            f"There is no {kind}.py.",
-            f"twogate new --here adds one, with application = {function}.",
-        )
-    elif named is None and source.setting(setting)[1] == 1:
-        yield catalogue.SETTING_MISSING.at(
-            (source.settings_file, 1),
-            f"{setting} is not set.",
-            f'{setting} = "{_module_of(source, file)}.application", or twogate new --here.',
-        )
-    elif named and _is_nowhere(source, named):
+    if named and _is_nowhere(source, named):
         right = f"{_module_of(source, file)}.application" if file else f"mysite.{kind}.application"
         yield catalogue.NO_SUCH_APPLICATION.at(
             source.setting(setting),
