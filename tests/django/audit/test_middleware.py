@@ -49,6 +49,21 @@ def test_a_hook_that_may_block_is_named(site: Site) -> None:
     assert "its process_request may block" in finding["message"]
 
 
+def test_a_middleware_that_crosses_by_itself_is_seen(site: Site) -> None:
+    text = (
+        "from asgiref.sync import sync_to_async\n"
+        "from django.utils.decorators import async_only_middleware\n"
+        "@async_only_middleware\ndef counts(get_response):\n"
+        "    async def call(request):\n"
+        "        await sync_to_async(print)(end='')  # !I105\n"
+        "        return await get_response(request)\n"
+        "    return call\n"
+    )
+    files = settings("MIDDLEWARE = ['mysite.own.counts']") | {"mysite/own.py": text}
+    (finding,) = site.finds(files)
+    assert "it goes to a thread by itself" in finding["message"]
+
+
 def test_who_has_no_async_view_hears_nothing(site: Site) -> None:
     text = OWN.format(hooked="").replace("  # !I105", "")
     files = settings("MIDDLEWARE = ['mysite.own.plain']") | {"mysite/own.py": text}

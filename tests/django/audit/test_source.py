@@ -73,7 +73,7 @@ def test_a_file_may_be_anything(tmp_path: Path, data: bytes) -> None:
     ],
 )
 def test_a_comment_in_the_line_leaves_a_finding_out(line: str, ignored: bool) -> None:
-    code = Code(Path("/a.py"), f"first\n{line}\n", None)
+    code = Code(Path("/a.py"), f"first\n{line}\n".encode())
     assert code.ignores(2, "W202") is ignored
     assert not code.ignores(1, "W202")
     assert not code.ignores(9, "W202")

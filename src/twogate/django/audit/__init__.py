@@ -76,7 +76,7 @@ def audit(config: Config, ignored: Iterable[str] = (), probing: bool = True) -> 
 def look(source: Source, config: Config) -> list[Finding]:
     """What can be found while Django is up, without importing or sending anything more."""
     collector = _Collector(source, config)
-    collector.read_files()
+    collector.read_entry_points()
     collector.look_at_settings()
     collector.scan()
     return collector.finish(()).findings
@@ -119,6 +119,10 @@ class _Collector:
     def read_files(self) -> None:
         """What the text of the files says, whether they can be imported or not."""
         self._ask(lambda: _not_parsed(self.source))
+        self.read_entry_points()
+
+    def read_entry_points(self) -> None:
+        """What the text of ``wsgi.py`` and ``asgi.py`` says."""
         self._ask(lambda: check_entry_points(self.source))
 
     def look_at_settings(self) -> None:
@@ -148,6 +152,7 @@ class _Collector:
 
     def _routes(self, loaded: Loaded, probing: bool) -> Iterator[Finding]:
         from twogate.django.audit.middleware import check_middleware, list_middleware
+        from twogate.django.audit.probe import Passage, Traits, pass_through
         from twogate.django.audit.routes import check_routes, list_routes
         from twogate.django.project import http_side
 
@@ -155,7 +160,8 @@ class _Collector:
         serves_http = asgi is None or http_side(asgi).served
         routes, views = list_routes(self._config, serves_http, probing)
         self._result.routes = routes
-        self._result.middleware = list_middleware()
+        passage = pass_through("asgi", Traits(True)) if probing else Passage()
+        self._result.middleware = list_middleware(passage.causes)
         yield from check_routes(self.source, probing, views)
         if probing and any(route.gateway == "asgi" for route in routes):
             yield from check_middleware(self.source, self._result.middleware)

@@ -40,7 +40,7 @@ def check_blocking(code: Code, roots: Iterable[int] = ()) -> Iterator[Finding]:
 
     :param roots: the lines of functions and classes that are known to be views.
     """
-    if code.tree is None or "async def" not in code.text:
+    if b"async def" not in code.data or code.tree is None:
         return
     module = _Module(code)
     seen = set()

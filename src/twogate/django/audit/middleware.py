@@ -8,6 +8,7 @@ further in, past others, and nothing else moves.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _LAST = (
     "django.middleware.cache.FetchFromCacheMiddleware",
     "wagtail.contrib.redirects.middleware.RedirectMiddleware",
 )
+_BY_ITSELF = "it goes to a thread by itself"
 #: Where trying out orders stops.
 _MOST_PROBES = 60
 
@@ -53,16 +55,29 @@ class Step:
     place: Place | None
 
 
-def list_middleware() -> list[Step]:
-    """All of ``MIDDLEWARE`` that can be imported, outermost first."""
+def list_middleware(causes: Sequence[Place] = ()) -> list[Step]:
+    """All of ``MIDDLEWARE`` that can be imported, outermost first.
+
+    :param causes: lines that are known to have made a crossing.
+    """
     steps = []
     for path in settings.MIDDLEWARE:
         try:
             factory = import_string(path)
         except ImportError:
             continue  # loading says so
-        steps.append(_step(path, factory))
+        step = _step(path, factory)
+        steps.append(step if step.reason else _seen(step, factory, causes))
     return steps
+
+
+def _seen(step: Step, factory: Any, causes: Sequence[Place]) -> Step:
+    """The same, with what was seen of a middleware whose flags and hooks tell nothing."""
+    module = getattr(sys.modules.get(getattr(factory, "__module__", "")), "__file__", None)
+    lines = [line for file, line in causes if module is not None and file == Path(module)]
+    if not lines:
+        return step
+    return Step(step.path, _BY_ITSELF, (Path(str(module)), lines[0]))
 
 
 def _step(path: str, factory: Any) -> Step:
@@ -116,19 +131,26 @@ def check_middleware(source: Source, steps: Sequence[Step]) -> Iterator[Finding]
 
 
 def _forces(source: Source, step: Step, is_own: bool) -> Finding:
-    mend = (
-        "If it never blocks, say so with @twogate.django.nonblocking; else write it for both modes"
-        " (django.utils.decorators.sync_and_async_middleware)."
-        if is_own
-        else f'If it never blocks, say so: TWOGATE_NONBLOCKING = ["{step.path}"].'
-    )
     place = source.setting("MIDDLEWARE")
     where = ""
     if is_own and step.place is not None:
         place = step.place
     elif step.place is not None:
         where = f" ({step.place[0].name}, line {step.place[1]})"
-    return catalogue.FORCES_THREAD.at(place, f"{step.path}: {step.reason}{where}.", mend)
+    return catalogue.FORCES_THREAD.at(
+        place, f"{step.path}: {step.reason}{where}.", _mend(step, is_own)
+    )
+
+
+def _mend(step: Step, is_own: bool) -> str:
+    if step.reason == _BY_ITSELF:
+        return "Use async code there, or leave it out where nobody needs it."
+    if is_own:
+        return (
+            "If it never blocks, say so with @twogate.django.nonblocking; else write it for both"
+            " modes (django.utils.decorators.sync_and_async_middleware)."
+        )
+    return f'If it never blocks, say so: TWOGATE_NONBLOCKING = ["{step.path}"].'
 
 
 # The order.

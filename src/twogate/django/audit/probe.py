@@ -14,8 +14,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import asgiref
+import django
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -23,12 +26,17 @@ from django.db import connections
 from django.http import HttpResponse
 from django.urls import ResolverMatch
 
+import twogate
+from twogate.django.audit.finding import Place
 from twogate.django.handler import AsgiHandler, WsgiHandler
 
 __all__ = ["Passage", "Traits", "pass_through", "pass_through_stock"]
 
 #: Seconds after which a probe is given up: a middleware waits for something that does not come.
 PATIENCE = 5.0
+
+#: Whose crossings are not the project's: asgiref's, ours and Django's.
+_MACHINERY = [Path(str(module.__file__)).parent for module in (asgiref, twogate, django)]
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,12 +64,22 @@ class Passage:
     :ivar crossings: between event loop and thread, in either direction; each is one.
     :ivar reached: the view was called; else a middleware answered before it.
     :ivar error: what a middleware raised.
+    :ivar causes: the line of each crossing that the handler itself did not ask for.
     """
 
     crossings: int = 0
     reached: bool = False
     status: int = 0
     error: BaseException | None = field(default=None, repr=False)
+    causes: list[Place] = field(default_factory=list)
+
+    def cross(self) -> None:
+        """Count a crossing that the caller's caller makes."""
+        self.crossings += 1
+        frame = sys._getframe(2)
+        # Within a task, each coroutine's frame leads back to the one that awaits it.
+        if not any(folder in Path(frame.f_code.co_filename).parents for folder in _MACHINERY):
+            self.causes.append((Path(frame.f_code.co_filename), frame.f_lineno))
 
 
 @contextmanager
@@ -70,11 +88,11 @@ def _counting(passage: Passage) -> Iterator[None]:
     to_thread, to_loop = SyncToAsync.__call__, AsyncToSync.__call__
 
     async def counted(this: Any, *arguments: Any, **keywords: Any) -> Any:
-        passage.crossings += 1
+        passage.cross()
         return await to_thread(this, *arguments, **keywords)
 
     def counted_back(this: Any, *arguments: Any, **keywords: Any) -> Any:
-        passage.crossings += 1
+        passage.cross()
         return to_loop(this, *arguments, **keywords)
 
     SyncToAsync.__call__ = counted  # type: ignore[method-assign,assignment]

@@ -25,18 +25,38 @@ _MOST_FILES = 20_000
 _IGNORE = re.compile(r"#\s*twogate:\s*ignore(?:\[([^\]]*)\])?")
 
 
-@dataclass(slots=True)
+@dataclass
 class Code:
-    """A file of Python code.
-
-    :ivar tree: ``None`` when it cannot be parsed.
-    :ivar error: why not, and in which line.
-    """
+    """A file of Python code, parsed when somebody asks."""
 
     file: Path
-    text: str
-    tree: ast.Module | None
-    error: tuple[str, int] | None = None
+    data: bytes
+
+    @cached_property
+    def text(self) -> str:
+        """The text, with whatever is not UTF-8 replaced."""
+        return self.data.decode("utf-8", "replace")
+
+    @property
+    def tree(self) -> ast.Module | None:
+        """The syntax tree, or ``None`` when it cannot be parsed."""
+        return self._parsed[0]
+
+    @property
+    def error(self) -> tuple[str, int] | None:
+        """Why it cannot be parsed, and the line."""
+        return self._parsed[1]
+
+    @cached_property
+    def _parsed(self) -> tuple[ast.Module | None, tuple[str, int] | None]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # invalid escapes are their own business
+                return ast.parse(self.data, str(self.file)), None
+        except SyntaxError as error:
+            return None, (error.msg, error.lineno or 1)
+        except (ValueError, RecursionError, MemoryError) as error:
+            return None, (str(error), 1)
 
     def ignores(self, line: int, code: str) -> bool:
         """Whether a comment in that line says ``twogate: ignore``, of all rules or of this one."""
@@ -166,18 +186,9 @@ class Source:
 
 def _read(file: Path) -> Code | None:
     try:
-        data = file.read_bytes()
+        return Code(file, file.read_bytes())
     except OSError:
         return None
-    text = data.decode("utf-8", "replace")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes are their own business
-            return Code(file, text, ast.parse(data, str(file)))
-    except SyntaxError as error:
-        return Code(file, text, None, (error.msg, error.lineno or 1))
-    except (ValueError, RecursionError, MemoryError) as error:
-        return Code(file, text, None, (str(error), 1))
 
 
 def own_nodes(tree: ast.AST) -> Iterator[ast.AST]:

@@ -6,6 +6,7 @@ Rich lays it out for the width of the terminal and leaves colours out where nobo
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,15 @@ def write_text(audit: Audit, stream: TextIO, everything: bool = False) -> None:
 
     :param everything: all URL patterns, and not only the first.
     """
-    width = None if stream.isatty() else _WIDTH_OF_FILES
-    console = Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
+    if stream.isatty():
+        console = Console(file=stream, highlight=False, emoji=False)
+        _Writer(audit, console).write(everything)
+        return
+    text = io.StringIO()
+    console = Console(file=text, width=_WIDTH_OF_FILES, highlight=False, emoji=False)
     _Writer(audit, console).write(everything)
+    for line in text.getvalue().splitlines():
+        stream.write(line.rstrip() + "\n")  # Rich fills lines up
 
 
 class _Writer:
