@@ -119,3 +119,19 @@ def test_a_thread_that_a_project_leaves_does_not_hold_it_up(site: Shell) -> None
         )
     )
     assert site("check").returncode == 0  # within the shell's deadline
+
+
+def test_a_middleware_that_never_answers_does_not_hold_it_up(site: Shell) -> None:
+    site.write(
+        settings("MIDDLEWARE = ['mysite.stuck.stuck']")
+        | {
+            "mysite/stuck.py": (
+                "import threading\ndef stuck(get_response):\n"
+                "    return lambda request: threading.Event().wait()\n"
+            )
+        }
+    )
+    done = site("check")
+    assert done.returncode == 0, done.stderr
+    assert "twogate.W104" in done.stdout
+    assert "no answer within 5 s" in done.stdout

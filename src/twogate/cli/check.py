@@ -131,9 +131,8 @@ def _report(known: argparse.Namespace, result: Audit, stream: TextIO) -> None:
 
 
 def _leave(status: int) -> int:
-    """The exit status; at once if the project has left threads that nobody would wait for."""
-    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    if any(not thread.daemon for thread in others):
+    """The exit status; at once if there are threads left that Python would wait for."""
+    if threading.active_count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -107,20 +109,44 @@ def test_a_site_for_https_is_not_redirected() -> None:
         assert pass_through_stock(Traits(True)).reached
 
 
-def test_a_middleware_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twogate.django.audit.probe.PATIENCE", 0.05)
-    with override_settings(MIDDLEWARE=[_name(waiting)], **SITE):
+@pytest.mark.parametrize("name", ["waiting", "blocking"])
+def test_a_middleware_that_never_ends_is_given_up(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck: list[threading.Thread] = []
+    monkeypatch.setattr("twogate.django.audit.probe.PATIENCE", 0.5)
+    monkeypatch.setattr("twogate.django.audit.probe._stuck", stuck)
+    with override_settings(MIDDLEWARE=[_name(globals()[name])], **SITE):
         assert isinstance(pass_through("asgi", Traits(True)).error, TimeoutError)
+        assert len(stuck) == 1
+        # Nobody waits for another one.
+        assert isinstance(pass_through("wsgi", Traits(False)).error, TimeoutError)
+        assert len(stuck) == 1
+        GO_ON.set()
+        stuck[0].join(15)
+        assert not stuck[0].is_alive()
+    GO_ON.clear()
+
+
+GO_ON = threading.Event()
 
 
 def waiting(get_response: Callable[..., Any]) -> Callable[..., Any]:
     async def call(request: Any) -> Any:
-        import asyncio
-
-        await asyncio.Event().wait()
+        while not GO_ON.is_set():
+            await asyncio.sleep(0.01)
+        return await get_response(request)
 
     return call
 
 
 waiting.async_capable = True  # type: ignore[attr-defined]
 waiting.sync_capable = False  # type: ignore[attr-defined]
+
+
+def blocking(get_response: Callable[..., Any]) -> Callable[..., Any]:
+    def call(request: Any) -> Any:
+        GO_ON.wait(15)
+        return get_response(request)
+
+    return call

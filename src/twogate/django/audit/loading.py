@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -106,10 +106,7 @@ def finding_of(error: ProjectError, source: Source, setting: str = "") -> Findin
 
 
 def _fallback(source: Source, setting: str) -> Place:
-    places: Iterator[Callable[[], Place]] = iter(
-        (lambda: source.setting(setting), lambda: (source.root / "manage.py", 1))
-    )
-    for place in places:
-        with contextlib.suppress(ProjectError):
-            return place()
-    return source.root, 1
+    try:
+        return source.setting(setting)
+    except ProjectError:
+        return source.root / "manage.py", 1

@@ -86,7 +86,6 @@ def _step(path: str, factory: Any) -> Step:
     stand_in = _stand_in(factory)
     if stand_in is not None and is_plain(stand_in):
         hooks = [hook for hook in _HOOKS if _takes_thread(factory, stand_in, hook)]
-        # A class of Django's whose rule is NEVER is none that one is called for each request.
         reason = f"its {' and '.join(hooks)} may block" if hooks else ""
         return Step(path, reason, _place(getattr(factory, hooks[0])) if hooks else None)
     if not getattr(factory, "async_capable", False):
@@ -158,15 +157,17 @@ def _mend(step: Step, is_own: bool) -> str:
 
 def _order(source: Source, movable: Sequence[Step]) -> Iterator[Finding]:
     now = list(settings.MIDDLEWARE)
-    cost = best_cost = _cost(now)
-    best = now
+    cost = _cost(now)
+    if cost is None:
+        return
+    best, best_cost = now, cost
     for number, order in enumerate(_orders(now, {step.path for step in movable})):
         if number >= _MOST_PROBES:
             break
         probed = _cost(order)
-        if probed is not None and best_cost is not None and probed < best_cost:
+        if probed is not None and probed < best_cost:
             best, best_cost = order, probed
-    if cost is None or best_cost is None or best is now:
+    if best is now:
         return
     with override_settings(MIDDLEWARE=best):
         stock = pass_through_stock(Traits(True)).crossings

@@ -1,8 +1,8 @@
 """Sends a request through the project's own middleware to a view that does nothing, and counts how
 often it crosses between the event loop and a thread.
 
-Nothing is guessed: the handlers are the real ones, Django's and ours; only the view is replaced. On
-the main thread, with an event loop for each probe.
+Nothing is guessed: the handlers are the real ones, Django's and ours; only the view is replaced.
+Each probe has a thread, and an event loop, of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import io
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,13 +152,35 @@ def pass_through(gateway: str, traits: Traits) -> Passage:
     :param gateway: ``"wsgi"`` or ``"asgi"``.
     """
     if gateway == "asgi":
-        return _by_asgi(AsgiHandler, traits)
-    return _by_wsgi(traits)
+        return _patiently(lambda passage: _by_asgi(AsgiHandler, traits, passage))
+    return _patiently(lambda passage: _by_wsgi(traits, passage))
 
 
 def pass_through_stock(traits: Traits) -> Passage:
     """A request through Django's own ASGI handler, as other ASGI servers call it."""
-    return _by_asgi(ASGIHandler, traits)
+    return _patiently(lambda passage: _by_asgi(ASGIHandler, traits, passage))
+
+
+#: Threads of probes that were given up. After the first, nobody tries again.
+_stuck: list[threading.Thread] = []
+
+
+def _patiently(send: Callable[[Passage], None]) -> Passage:
+    """What comes of a probe, on a thread that is left behind if it never comes back."""
+    passage = Passage()
+
+    def run() -> None:
+        with _observed(passage):
+            send(passage)
+
+    if not _stuck:
+        thread = threading.Thread(target=run, name="twogate-check", daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        if not thread.is_alive():
+            return passage
+        _stuck.append(thread)
+    return Passage(error=TimeoutError(f"no answer within {PATIENCE:g} s"))
 
 
 @contextmanager
@@ -171,50 +194,43 @@ def _observed(passage: Passage) -> Iterator[None]:
     try:
         with _quiet():
             yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         passage.error = error
     finally:
         got_request_exception.disconnect(note)
 
 
-def _by_asgi(kind: type, traits: Traits) -> Passage:
-    passage = Passage()
-    with _observed(passage):
-        handler = _handler(kind, _view(traits, passage))
+def _by_asgi(kind: type, traits: Traits, passage: Passage) -> None:
+    handler = _handler(kind, _view(traits, passage))
 
-        async def receive() -> dict[str, Any]:
-            if not received:
-                received.append(True)
-                return {"type": "http.request", "body": b"", "more_body": False}
-            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+    async def receive() -> dict[str, Any]:
+        if not received:
+            received.append(True)
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
-        async def send(message: dict[str, Any]) -> None:
-            passage.status = message.get("status", passage.status)
+    async def send(message: dict[str, Any]) -> None:
+        passage.status = message.get("status", passage.status)
 
-        async def run() -> None:
-            async with asyncio.timeout(PATIENCE):
-                with _counting(passage):
-                    await handler(_scope(), receive, send)
-
-        received: list[bool] = []
-        asyncio.run(run())
-    return passage
-
-
-def _by_wsgi(traits: Traits) -> Passage:
-    passage = Passage()
-    with _observed(passage):
-        handler = _handler(WsgiHandler, _view(traits, passage))
-
-        def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
-            passage.status = int(status[:3])
-
+    async def run() -> None:
         with _counting(passage):
-            response = handler(_environ(), start_response)
-            for _ in response:
-                pass
-            response.close()
-    return passage
+            await handler(_scope(), receive, send)
+
+    received: list[bool] = []
+    asyncio.run(run())
+
+
+def _by_wsgi(traits: Traits, passage: Passage) -> None:
+    handler = _handler(WsgiHandler, _view(traits, passage))
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        passage.status = int(status[:3])
+
+    with _counting(passage):
+        response = handler(_environ(), start_response)
+        for _ in response:
+            pass
+        response.close()
 
 
 def _host() -> str:

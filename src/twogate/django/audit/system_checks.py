@@ -15,10 +15,11 @@ from django.core import checks
 
 from twogate.config import resolve
 from twogate.django.audit import look
+from twogate.django.audit.catalogue import CANNOT_LOAD
 from twogate.django.audit.finding import Finding, Level
 from twogate.django.audit.source import Source
 from twogate.django.discovery import Project
-from twogate.errors import TwogateError
+from twogate.errors import ProjectError
 
 __all__ = ["check_project", "register"]
 
@@ -35,11 +36,15 @@ def check_project(app_configs: Any = None, **keywords: Any) -> list[checks.Check
     project = _project()
     if project is None:
         return []
+    source = Source(project)
     try:
-        findings = look(Source(project), resolve({}, {}, None, None))
-    except TwogateError:
+        source.settings_file  # noqa: B018 - is it there?
+    except ProjectError:
         return []  # settings without a file have nothing to point at
-    return [_message(finding) for finding in findings if finding.rule.level > Level.INFO]
+    findings = look(source, resolve({}, {}, None, None))
+    # Django is up, so the project loads; a check of ours that stumbles must not stop a command.
+    wanted = [f for f in findings if f.rule.level > Level.INFO and f.rule is not CANNOT_LOAD]
+    return [_message(finding) for finding in wanted]
 
 
 def _project() -> Project | None:
@@ -49,6 +54,8 @@ def _project() -> Project | None:
         return None
     path = Path(file).resolve()
     depth = name.count(".") + (path.name == "__init__.py")
+    if depth >= len(path.parents):
+        return None
     return Project(name, path.parents[depth], "DJANGO_SETTINGS_MODULE")
 
 
