@@ -49,3 +49,13 @@ def test_a_wrong_setting_is_named(urlconf: Callable[..., None]) -> None:
     urlconf(TWOGATE_TOPICS=["folder"])
     with pytest.raises(ImproperlyConfigured, match="TWOGATE_TOPICS"):
         find()
+
+
+def test_redis_where_the_settings_say_so(urlconf: Callable[..., None]) -> None:
+    from twogate.django.carriers import find
+    from twogate.realtime.redis_carrier import RedisCarrier
+
+    urlconf(TWOGATE_REALTIME_URL="valkey://nobody.invalid:6379/1")
+    carrier = find()
+    assert isinstance(carrier, RedisCarrier)
+    carrier.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from twogate.realtime.bell import ring
+from twogate.realtime.bell import LocalBell, ring
 from twogate.realtime.feed import Feed, Lagging
 from twogate.realtime.log import TopicLog
 
@@ -30,7 +30,7 @@ class Channel:
 def run(folder: Path, main: Callable[[Channel, Feed], Awaitable[None]]) -> None:
     async def with_feed() -> None:
         channel = Channel(folder)
-        feed = Feed(channel.log, folder)
+        feed = Feed(channel.log, LocalBell(folder))
         try:
             await asyncio.wait_for(main(channel, feed), 20)
         finally:

@@ -73,6 +73,50 @@ def test_numbers_go_on_when_everything_was_removed(tmp_path: Path) -> None:
     again.close()
 
 
+FULL_DISK = """
+import os, resource, sqlite3, sys
+from pathlib import Path
+from twogate.realtime.log import TopicLog
+
+file = Path(sys.argv[1])
+wal = file.with_name(file.name + "-wal")
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+log = TopicLog(file, seconds=0)
+log.append("a", "first")
+refused = 0
+# The place where it is full falls everywhere, also between a message and the removal of old ones.
+for extra in range(0, 80_000, 500):
+    before, accepted = log.newest(), []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (wal.stat().st_size + extra, hard))
+    for number in range(8):
+        log._written = number % 2  # it removes old ones after every other message
+        try:
+            accepted.append(log.append("a", str(number) * 2000))
+        except sqlite3.OperationalError:
+            refused += 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    reader = TopicLog(file)
+    kept = [entry.id for entry in reader.after(before).entries]
+    newest = reader.newest()
+    reader.close()
+    assert newest == max(accepted, default=before), (extra, newest, accepted)
+    assert kept == accepted[len(accepted) - len(kept):], (extra, kept, accepted)
+    assert log.append("a", "there is space again") > newest
+print(refused)
+"""
+
+
+def test_on_a_full_disk_what_was_not_refused_is_there(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "topics")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100
+
+
 def test_a_log_that_was_made_anew_begins_after_the_one_before(tmp_path: Path) -> None:
     """As after a restart of the machine, which empties /tmp: a browser still has its number."""
     before = TopicLog(tmp_path / "before")

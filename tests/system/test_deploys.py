@@ -264,6 +264,7 @@ class Subscriber:
         fields = dict(line.split(": ", 1) for line in event.splitlines())
         if "id" in fields:
             self._last = fields["id"]
+        if "id" in fields and "event" not in fields:
             self.got.append(fields["data"].rpartition(":")[2].strip('"}'))
 
 

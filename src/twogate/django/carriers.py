@@ -14,6 +14,7 @@ from twogate.django.topics import _options
 from twogate.realtime.carrier import LocalCarrier
 from twogate.realtime.folder import RuntimeFolder
 from twogate.realtime.topics import Carrier, deliver_here
+from twogate.realtime.where import SETTING, redis_prefix, redis_url
 
 __all__ = ["find"]
 
@@ -25,6 +26,12 @@ def find() -> Carrier | None:
     """
     if not settings.configured:
         return None
+    url = redis_url(getattr(settings, SETTING, None))
+    if url is not None:
+        from twogate.realtime.redis_carrier import RedisCarrier
+        from twogate.realtime.redis_link import link_to
+
+        return RedisCarrier(link_to(url), redis_prefix(settings.SECRET_KEY), deliver_here)
     parent = _options().get("folder")
     folder = RuntimeFolder(
         f"broadcast {settings.SECRET_KEY}", parent and Path(parent), "TWOGATE_TOPICS"

@@ -345,6 +345,7 @@ def _add_django(config: Config, applications: Applications) -> None:
 def _add_handlers(config: Config, applications: Applications) -> None:
     """Threads for what the ASGI side may not do on the loop, and the note on the handlers."""
     from twogate.django import substitution
+    from twogate.django.consumers import spare_crossings
     from twogate.django.executors import leasing, use_threads
     from twogate.django.traces import look_around
 
@@ -353,6 +354,7 @@ def _add_handlers(config: Config, applications: Applications) -> None:
     applications.notes.append(f"handler: {substitution.describe(wanted, loaded)}")
     if wanted and applications.asgi is not None:
         look_around()
+        spare_crossings()
         applications.asgi = leasing(applications.asgi)
         applications.use_threads = use_threads
 

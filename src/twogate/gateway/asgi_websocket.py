@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from twogate.errors import ApplicationError, ClientDisconnected, PeerError
 from twogate.exchange import Exchange
-from twogate.gateway.asgi import AsgiApplication, Message, Scope, finish_tasks
+from twogate.gateway.asgi import AsgiApplication, Message, Scope
 from twogate.gateway.failures import tells_of_disconnect
+from twogate.gateway.tasks import Calls
 from twogate.protocol.websocket import ClosedSocket, Handshake, check_close
 from twogate.realtime.hub import check_topic
 from twogate.realtime.topics import EXTENSION
@@ -78,7 +79,9 @@ class AsgiWebSocketGateway:
         self._open_socket = open_socket
         self._max_message_size = max_message_size
         self._compression = compression
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls = Calls(loop, "websocket")
+        #: Give the calls that still run so many seconds to return, then cancel them.
+        self.finish = self._calls.finish
 
     def __call__(self, exchange: Exchange, ticket: Ticket) -> None:
         """Take an exchange on whose request asks for a WebSocket."""
@@ -96,18 +99,12 @@ class AsgiWebSocketGateway:
             exchange.refuse(error)
             ticket.over()
             return
-        task = self._loop.create_task(self._run(exchange, handshake, ticket))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self, timeout: float) -> None:
-        """Give the calls that still run ``timeout`` seconds to return, then cancel them."""
-        await finish_tasks(self._tasks, timeout)
+        self._calls.start(self._run(exchange, handshake, ticket))
 
     @property
     def running(self) -> int:
         """Calls of the application that have not returned."""
-        return len(self._tasks)
+        return len(self._calls)
 
     async def _run(self, exchange: Exchange, handshake: Handshake, ticket: Ticket) -> None:
         exchange.started_at = time.perf_counter()
@@ -198,7 +195,8 @@ class _Call:
         self._loop = loop
         self._state = _State.CONNECTING
         self._socket: SocketExchange | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        # Hardly ever more than one.
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
         self._connect_given = False
         self._end_given = False
         self._end_told = False
@@ -224,12 +222,11 @@ class _Call:
             if event is not None:
                 return event
             waiter = self._loop.create_future()
-            self._waiters.append(waiter)
+            self._waiters += (waiter,)
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
                 raise
 
     def _next_event(self) -> Message | None:
@@ -256,7 +253,7 @@ class _Call:
         if not self._end_told:
             self._tell_end()
         if self._waiters:
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters = self._waiters, ()
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)

@@ -2,9 +2,9 @@
 
 :func:`join` and :func:`broadcast` write one frame to many WebSockets; :func:`publish` and
 :func:`apublish` keep what they say for those who are away for a moment, and need Django.
-``LocalChannelLayer`` is for Django's ``CHANNEL_LAYERS``; it needs Channels and msgpack, which come
-with ``pip install "twogate[realtime]"``. Until somebody asks for those names nothing here imports
-what they need.
+``ChannelLayer`` and ``LocalChannelLayer`` are for Django's ``CHANNEL_LAYERS``; they need Channels
+and msgpack, which come with ``pip install "twogate[realtime]"``. Until somebody asks for those
+names nothing here imports what they need.
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ from twogate.realtime.topics import broadcast, join, leave
 
 if TYPE_CHECKING:
     from twogate.django.topics import apublish, publish
+    from twogate.realtime.layer import ChannelLayer
     from twogate.realtime.local import LocalChannelLayer
 
-__all__ = ["LocalChannelLayer", "apublish", "broadcast", "join", "leave", "publish"]
+__all__ = [
+    "ChannelLayer",
+    "LocalChannelLayer",
+    "apublish",
+    "broadcast",
+    "join",
+    "leave",
+    "publish",
+]
 
 #: Where names are that need more than Twogate itself, and the extra it comes with.
 _ELSEWHERE = {
+    "ChannelLayer": ("twogate.realtime.layer", "realtime"),
     "LocalChannelLayer": ("twogate.realtime.local", "realtime"),
     "publish": ("twogate.django.topics", "django"),
     "apublish": ("twogate.django.topics", "django"),

@@ -8,21 +8,20 @@ knows no sockets and no Django.
 
 from __future__ import annotations
 
-import os
+import contextlib
+import json
 import sqlite3
-import threading
 import time
-import weakref
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from twogate.realtime.handle import Handle
 
 __all__ = ["Entry", "News", "Replay", "TopicLog"]
 
 #: Each so many messages, those that are too many or too old are removed.
 _PRUNE_EVERY = 64
-#: Milliseconds to wait for another process that is writing.
-_PATIENCE = 5000
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -37,7 +36,7 @@ CREATE TABLE IF NOT EXISTS seed (id INTEGER NOT NULL);
 """
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Entry:
     """One published message.
 
@@ -48,6 +47,15 @@ class Entry:
     id: int
     topic: str
     data: str
+    _text: str = field(default="", compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The message as browsers get it, in JSON; made once for all who share the entry."""
+        if not self._text:
+            topic = json.dumps(self.topic)
+            self._text = f'{{"type":"message","id":{self.id},"topic":{topic},"data":{self.data}}}'
+        return self._text
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,10 +97,9 @@ class TopicLog:
         self._keep = keep
         self._seconds = seconds
         # Who reads never waits for who writes, and that one may wait for another process.
-        self._writer = _Handle(file)
-        self._reader = _Handle(file)
+        self._writer = Handle(file, _prepare)
+        self._reader = Handle(file, _prepare)
         self._written = 0
-        _logs.add(self)
 
     def append(self, topic: str, data: str) -> int:
         """Add a message and return its number.
@@ -100,19 +107,31 @@ class TopicLog:
         :raises sqlite3.OperationalError: the file cannot be written, for example on a full disk.
         """
         with self._writer as connection:
-            row = connection.execute(
-                "INSERT INTO entry (topic, data, at) VALUES (?, ?, ?) RETURNING id",
+            # RETURNING would be a second step, and each lets another thread have the interpreter.
+            number = connection.execute(
+                "INSERT INTO entry (topic, data, at) VALUES (?, ?, ?)",
                 (topic, data, time.time()),
-            ).fetchone()
+            ).lastrowid
             self._written += 1
             if self._written % _PRUNE_EVERY == 1:
-                self._prune(connection, topic)
-        return int(row[0])
+                # The message is there, whatever becomes of the old ones: on a full disk even
+                # removing them needs space.
+                with contextlib.suppress(sqlite3.Error):
+                    self._prune(connection, topic)
+        assert number is not None
+        return number
+
+    async def prepare(self, topics: Collection[str]) -> None:
+        """Nothing to do: the file is at hand."""
 
     def newest(self) -> int:
         """The number of the newest message ever; before the first one, one less than its own."""
         with self._reader as connection:
             return _newest(connection)
+
+    def position(self) -> int:
+        """:meth:`newest`: the file is at hand."""
+        return self.newest()
 
     def after(self, number: int, most: int = 1000) -> News:
         """What came to all topics after a number, oldest first, ``most`` at a time."""
@@ -164,79 +183,21 @@ class TopicLog:
             if row is not None:
                 _forget(connection, "topic = ? AND id <= ?", (topic, row[0]))
             _forget(connection, "at < ?", (time.time() - self._seconds,))
-        finally:
             connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
         self._writer.close()
         self._reader.close()
 
-    def _leave_to_parent(self) -> None:
-        """After a fork, in the child: it needs connections of its own."""
-        self._writer.leave_to_parent()
-        self._reader.leave_to_parent()
 
-
-class _Handle:
-    """A connection for one thread at a time: ``with handle as connection:``.
-
-    One for all threads, since a call takes some microseconds, and thread-locals are what leased
-    threads are emptied of.
-    """
-
-    __slots__ = ("_connection", "_file", "_inherited", "_lock")
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._inherited: list[sqlite3.Connection] = []
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._lock.acquire()
-        try:
-            if self._connection is None:
-                self._connection = _connect(self._file)
-            return self._connection
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def close(self) -> None:
-        """Close it, if it is open."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
-
-    def leave_to_parent(self) -> None:
-        """After a fork, in the child. A connection of the parent may not even be closed here
-        (SQLite, "How To Corrupt", 2.6), so it is kept."""
-        self._lock = threading.Lock()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._inherited.append(connection)
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        file, timeout=_PATIENCE / 1000, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # What a crash of the machine loses would be too old to be wanted when it is up again.
-        connection.execute("PRAGMA synchronous = OFF")
-        # Asked first, because making tables waits for who is writing.
-        if not _has_tables(connection):
-            _make_tables(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _prepare(connection: sqlite3.Connection) -> None:
+    # Asked first, because making tables waits for who is writing.
+    if not _has_tables(connection):
+        _make_tables(connection)
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
@@ -272,14 +233,3 @@ def _forget(connection: sqlite3.Connection, which: str, values: tuple[object, ..
         values,
     )
     connection.execute(f"DELETE FROM entry WHERE {which}", values)  # noqa: S608
-
-
-_logs: weakref.WeakSet[TopicLog] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for log in list(_logs):
-        log._leave_to_parent()
-
-
-os.register_at_fork(after_in_child=_after_fork)
