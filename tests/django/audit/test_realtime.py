@@ -97,3 +97,10 @@ def test_a_layer_in_memory_is_for_one_worker(site: Site) -> None:
     site.finds(
         settings(IN_MEMORY.replace("channels.layers.InMemory", "twogate.realtime.")), "-w", "2"
     )
+
+
+def test_a_layer_that_is_not_there(site: Site) -> None:
+    missing = "CHANNEL_LAYERS = {'default': {'BACKEND': 'nowhere.core.Layer'}}  # !E305"
+    (finding,) = site.finds(settings(missing))
+    assert "No module named 'nowhere'" in finding["message"]
+    site.finds(settings("CHANNEL_LAYERS = {'default': {}}  # !E305"))

@@ -139,10 +139,11 @@ class _Collector:
     def look_at_sockets(self, loaded: Loaded, probing: bool) -> None:
         """What comes and goes by the network: WebSockets, and databases if they may be asked."""
         from twogate.django.audit.databases import check_reach
-        from twogate.django.audit.realtime import check_sockets
+        from twogate.django.audit.realtime import check_backends, check_sockets
 
         asgi = loaded.applications.get("asgi")
         self._ask(lambda: check_sockets(self._config, self.source, asgi))
+        self._ask(lambda: check_backends(self.source))
         if probing:
             self._ask(lambda: check_reach(self.source))
 

@@ -152,6 +152,11 @@ ORIGIN_CHECK_OF_SERVER = Rule(
     "Twogate checks the origin of each WebSocket; served by another ASGI server, any site's page"
     " can speak in the name of whoever looks at it.",
 )
+NO_SUCH_LAYER = Rule(
+    "E305",
+    "CHANNEL_LAYERS names a backend that cannot be imported",
+    "Each consumer fails when it connects, and each message to a group where it is sent.",
+)
 
 UNREACHABLE = Rule(
     "W401",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from twogate.config import Config
 from twogate.django.audit import catalogue
@@ -15,7 +16,7 @@ from twogate.django.audit.source import Source
 from twogate.django.project import layer_is_in_memory, set_origins
 from twogate.errors import ProjectError
 
-__all__ = ["check_layer", "check_sockets"]
+__all__ = ["check_backends", "check_layer", "check_sockets"]
 
 _VALIDATOR = "Put AllowedHostsOriginValidator(…) of channels.security.websocket around it."
 
@@ -93,3 +94,19 @@ def check_layer(config: Config, source: Source) -> Iterator[Finding]:
             f"InMemoryChannelLayer serves {config.workers} workers.",
             'CHANNEL_LAYERS = {"default": {"BACKEND": "twogate.realtime.ChannelLayer"}}',
         )
+
+
+def check_backends(source: Source) -> Iterator[Finding]:
+    """Channel layers that are not there; imports those that are."""
+    layers = getattr(settings, "CHANNEL_LAYERS", None)
+    for name, layer in layers.items() if isinstance(layers, dict) else ():
+        backend = layer.get("BACKEND") if isinstance(layer, dict) else None
+        try:
+            import_string(str(backend))
+        except ImportError as error:
+            yield catalogue.NO_SUCH_LAYER.at(
+                source.setting("CHANNEL_LAYERS"),
+                f"The layer {name!r} is {backend!r}: {error}",
+                "Install the package that provides it, or name twogate.realtime.ChannelLayer,"
+                " which needs none.",
+            )
