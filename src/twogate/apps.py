@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.core import checks
 
 __all__ = ["TwogateConfig"]
 
@@ -16,6 +19,11 @@ class TwogateConfig(AppConfig):  # type: ignore[misc]
 
     def ready(self) -> None:
         """Register the system checks."""
-        from twogate.django.audit.system_checks import register
+        checks.register(_audit, "twogate")
 
-        register()
+
+def _audit(app_configs: Any, **keywords: Any) -> list[checks.CheckMessage]:
+    """The system check. A worker never asks, so it does not load the audit either."""
+    from twogate.django.audit.system_checks import check_project
+
+    return check_project()

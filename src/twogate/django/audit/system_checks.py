@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.core import checks
@@ -21,17 +20,10 @@ from twogate.django.audit.source import Source
 from twogate.django.discovery import Project
 from twogate.errors import ProjectError
 
-__all__ = ["check_project", "register"]
-
-TAG = "twogate"
+__all__ = ["check_project"]
 
 
-def register() -> None:
-    """Make ``manage.py check`` ask :func:`check_project`."""
-    checks.register(check_project, TAG)
-
-
-def check_project(app_configs: Any = None, **keywords: Any) -> list[checks.CheckMessage]:
+def check_project() -> list[checks.CheckMessage]:
     """The findings for the project whose settings are in use; none without a settings module."""
     project = _project()
     if project is None:
