@@ -25,6 +25,19 @@ def test_the_app_passes_djangos_checks(tmp_path: Path) -> None:
     assert done.stdout.endswith("twogate twogate\n")
 
 
+def test_the_audit_is_loaded_when_it_is_asked_for(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    code = (
+        "from django.conf import settings; settings.configure(INSTALLED_APPS=['twogate']);"
+        "import django, sys; django.setup(); print('twogate.django.audit' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=shell.environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_staticfiles_find_and_collect_the_client(tmp_path: Path) -> None:
     script = f"""
 import django

@@ -477,6 +477,11 @@ class Config:
         " alone; needs DEBUG.",
         metavar="N", alone=50,
     )
+    stall_threshold: float = option(
+        0.1, seconds, "development",
+        "With --reload or DEBUG, tell which code holds the event loop for so long; 0 never does.",
+        metavar="SECONDS",
+    )
     traceback: bool = option(
         False, switch, "development", "Show the traceback of an error that stops Twogate.",
     )

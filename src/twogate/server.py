@@ -30,6 +30,7 @@ from twogate.gateway.lifespan import Lifespan
 from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
 from twogate.observe.observer import Observer
+from twogate.observe.stalls import StallWatch
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
 from twogate.realtime.hub import Hub
@@ -83,6 +84,7 @@ class Server:
         #: The listening sockets once more, for :meth:`_accept_the_rest`.
         self._spares: list[socket.socket] = []
         self._started = False
+        self._stalls: StallWatch | None = None
         #: Set by :meth:`stop`: the one end there is.
         self._end: asyncio.Task[None] | None = None
         #: Called once, when ``max_requests`` have been answered.
@@ -105,6 +107,8 @@ class Server:
         self._context = self._make_context(loop)
         self._detach_hub = topics.attach(self._context.hub, loop)
         self._started = True
+        if config.stall_threshold and (config.reload or self._applications.debug):
+            self._stalls = StallWatch(loop, config.stall_threshold)
         self._sweep()
         self._observer.limit = _with_jitter(config.max_requests, config.max_requests_jitter)
         for sock in sockets:
@@ -232,6 +236,8 @@ class Server:
 
     async def _stop(self, graceful_timeout: float) -> None:
         context = self._context
+        if self._stalls is not None:
+            self._stalls.stop()
         deadline = context.loop.time() + graceful_timeout
         context.draining = True
         await self._stop_accepting()

@@ -22,7 +22,16 @@ from django.template import Context, Engine
 from twogate.django.discovery import Project
 from twogate.errors import ProjectError
 
-__all__ = ["Addition", "add", "diff", "missing", "project_files", "write_project"]
+__all__ = [
+    "Addition",
+    "add",
+    "diff",
+    "files_of",
+    "missing",
+    "project_files",
+    "settings_file",
+    "write_project",
+]
 
 _SCAFFOLD = Path(__file__).parent / "scaffold"
 #: Its folders that every project gets; the others belong to the feature of their name.
@@ -163,7 +172,7 @@ def missing(project: Project) -> list[Addition]:
 
     :raises ProjectError: its settings cannot be found or read.
     """
-    settings = _settings_file(project)
+    settings = settings_file(project)
     package, _, _ = project.settings.rpartition(".")
     # settings/base.py or settings/production.py: the entry points stand beside the folder.
     if settings.parent != project.root and package.endswith("settings"):
@@ -203,7 +212,11 @@ def _entry_point(kind: str, settings: str) -> str:
     )
 
 
-def _settings_file(project: Project) -> Path:
+def settings_file(project: Project) -> Path:
+    """The file of a project's settings.
+
+    :raises ProjectError: it is not in the project's folder.
+    """
     place = project.root.joinpath(*project.settings.split("."))
     for file in (place.with_suffix(".py"), place / "__init__.py"):
         if file.is_file():
@@ -236,11 +249,12 @@ def _names(file: Path, root: Path, seen: frozenset[Path] = frozenset()) -> Itera
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         elif isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
-            for other in _files_of(node, file, root):
+            for other in files_of(node, file, root):
                 yield from _names(other, root, seen | {file})
 
 
-def _files_of(node: ast.ImportFrom, file: Path, root: Path) -> Iterable[Path]:
+def files_of(node: ast.ImportFrom, file: Path, root: Path) -> Iterable[Path]:
+    """Where the module may be that a file imports from, relative imports included."""
     base = file.parent
     for _ in range(node.level - 1):
         base = base.parent
