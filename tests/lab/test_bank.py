@@ -142,13 +142,16 @@ def test_an_order_is_read_from_names() -> None:
 
 
 def test_a_line_is_a_number() -> None:
-    @find_line(EASY, "Where?", line=2, code="\n    a\n    b\n", file="code.py", **MORE)
+    code = "\n    a\n    b\n"
+
+    @find_line(EASY, "Where?", line=2, holds=lambda f: f.ok, code=code, file="code.py", **MORE)
     def where() -> None:
         print("line: 2")
 
     assert where.code == "a\nb"
     assert where.files == {"code.py": "a\nb"}
-    assert where.happened("line: 2") == where.answer == (2,)
+    assert where.happened("ok: True\nline: 2") == where.answer == (2,)
+    assert where.happened("ok: False\nline: 2") == ()
 
 
 def test_what_is_printed_is_the_option() -> None:

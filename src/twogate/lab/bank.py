@@ -214,14 +214,17 @@ def order(level: str, text: str, steps: Mapping[str, str], **more: Any) -> Decor
     return _question(ORDER, level, text, options, happened=happened, **more)
 
 
-def find_line(level: str, text: str, *, line: int, **more: Any) -> Decorator:
+def find_line(level: str, text: str, *, line: int, holds: Claim, **more: Any) -> Decorator:
     """Find the line of ``code``.
 
     :param line: its number, from 1; the proof prints it: ``line: 4``.
+    :param holds: what the text says of that line, as a claim.
     """
-    return _question(
-        LINE, level, text, (), answer=(line,), happened=lambda facts: (facts.line,), **more
-    )
+
+    def happened(facts: Facts) -> tuple[int, ...]:
+        return (facts.line,) if holds(facts) else ()
+
+    return _question(LINE, level, text, (), answer=(line,), happened=happened, **more)
 
 
 def _question(

@@ -252,6 +252,7 @@ def upload_through_asgi():
     HARD,
     "Twogate answers 500 for this ASGI application. At which line does it find the rules broken?",
     line=5,
+    holds=lambda f: f.status == 500,
     file="asgi.py",
     code="""
         async def application(scope, receive, send):

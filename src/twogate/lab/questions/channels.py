@@ -409,6 +409,7 @@ def sync_code_to_consumers():
     EASY,
     "This consumer never opens its WebSocket, and Python warns. Which line is at fault?",
     line=5,
+    holds=lambda f: f.silent and "never awaited" in f.warning,
     file="consumers.py",
     code="""
         from channels.generic.websocket import AsyncWebsocketConsumer
@@ -452,3 +453,58 @@ def accept_without_await():
     warning = next(warning for warning in seen if "never awaited" in str(warning.message))
     print("warning:", warning.message)
     print("line:", warning.lineno)
+
+
+@choose_one(
+    HARD,
+    "A client's connection breaks without a word: no close frame arrives. Does the consumer learn"
+    " of it?",
+    [
+        right(
+            "Yes: `disconnect` is called, with code 1006.",
+            lambda f: f.called == ["connect", "disconnect"] and f.code == 1006,
+        ),
+        wrong("Yes: `disconnect` is called, with code 1000.", lambda f: f.code == 1000),
+        wrong("No: `disconnect` is only for a proper close.", lambda f: f.code is None),
+        wrong("Yes: `receive` is called with nothing.", lambda f: "receive" in f.called),
+    ],
+    hint="Code 1006 can never stand in a close frame.",
+    because=[
+        "The server sees the end of the TCP connection.",
+        "It tells the application by `websocket.disconnect`, as at every end.",
+        "The code for “no close frame came” is 1006.",
+        "So `disconnect` is the one place to tidy up. If even the end of the connection does not"
+        " arrive, the server finds out by a ping without an answer.",
+    ],
+    mistakes=["To leave groups only where the client says goodbye."],
+)
+def client_vanishes():
+    import socket
+    import threading
+
+    from channels.generic.websocket import AsyncWebsocketConsumer
+
+    from twogate.lab.stage import serve, site
+
+    site()
+    called, codes, over = [], [], threading.Event()
+
+    class Consumer(AsyncWebsocketConsumer):
+        async def connect(self):
+            called.append("connect")
+            await self.accept()
+
+        async def receive(self, text_data=None, bytes_data=None):
+            called.append("receive")
+
+        async def disconnect(self, code):
+            called.append("disconnect")
+            codes.append(code)
+            over.set()
+
+    with serve(asgi=Consumer.as_asgi()) as server:
+        with server.websocket("/") as client:
+            client.socket.shutdown(socket.SHUT_RDWR)  # as if the cable were cut
+            over.wait(5)
+    print("called:", called)
+    print("code:", codes[0] if codes else None)

@@ -313,6 +313,7 @@ def life_of_a_connection():
     MEDIUM,
     "This async view raises SynchronousOnlyOperation. In which line?",
     line=6,
+    holds=lambda f: f.error == "SynchronousOnlyOperation",
     file="views.py",
     code="""
         from asgiref.sync import sync_to_async

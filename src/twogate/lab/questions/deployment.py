@@ -11,13 +11,16 @@ from twogate.lab.bank import EASY, HARD, MEDIUM, choose_all, choose_one, prints,
             "One server with both gateways: pages and WebSockets on one port.",
             lambda f: f.both == "page and chat",
         ),
-        wrong("A WSGI server: it can do all that a site needs.", lambda f: f.wsgi != "page"),
         wrong(
-            "An ASGI server with async switched off.",
-            lambda f: f.without_websockets == "page and chat",
+            "A WSGI server alone: with async switched off, less can go wrong.",
+            lambda f: f.wsgi == "page and chat",
         ),
         wrong(
-            "Two servers, each with all of it; one port is enough for them.",
+            "An ASGI server that passes on HTTP and nothing else.",
+            lambda f: f.only_http == "page and chat",
+        ),
+        wrong(
+            "Two servers on the same port, one for the pages and one for the chat.",
             lambda f: f.second_server == "same port",
         ),
     ],
@@ -64,7 +67,7 @@ def pages_and_chat():
     with serve(wsgi=get_wsgi_application()) as server:
         print("wsgi:", what_works(server))
     with serve(asgi=pages) as server:
-        print("without websockets:", what_works(server))
+        print("only http:", what_works(server))
 
 
 @prints(

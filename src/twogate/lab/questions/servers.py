@@ -67,6 +67,7 @@ def declaration_in_asgi():
     EASY,
     "This `asgi.py` does not load. Which line raises the error?",
     line=7,
+    holds=lambda f: f.error == "NameError",
     file="asgi.py",
     code='''
         """The ASGI entry point of this project."""
