@@ -24,6 +24,7 @@ ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS += ["channels"]
 ASGI_APPLICATION = "bench.asgi.application"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+TWOGATE_TOPICS = {"allow": "bench.views.may_subscribe", "folder": str(BASE_DIR.parent)}
 """
 
 #: One connection for each thread, kept for good: the same for every server.
@@ -97,14 +98,17 @@ class Group(AsyncWebsocketConsumer):
 
 
 class Broadcast(AsyncWebsocketConsumer):
-    """The same by Twogate's broadcast."""
+    """The same by Twogate's broadcast, which needs no channel layer."""
 
     async def connect(self):
         join(self, "bench")
         await self.accept()
 
     async def receive(self, text_data=None, bytes_data=None):
-        broadcast("bench", text_data)
+        if text_data.startswith("which process"):
+            await self.send(text_data=f"{os.getpid():032}")
+        else:
+            broadcast("bench", text_data)
 
 
 websocket_urlpatterns = [
@@ -131,6 +135,23 @@ def hello(request):
 
 async def hello_async(request):
     return HttpResponse(b"Hello")
+
+
+def may_subscribe(request, topic):
+    return True
+
+
+def publish(request):
+    from twogate.django.topics import publish
+
+    publish("bench", "Hello")
+    return HttpResponse(b"Hello")
+
+
+async def events(request):
+    from twogate.django.topics import events
+
+    return await events(request)
 
 
 def sleep_1ms(request):
@@ -212,6 +233,8 @@ urlpatterns = [
     for name in (
         "hello",
         "hello_async",
+        "publish",
+        "events",
         "sleep_1ms",
         "sleep_50ms",
         "sleep_50ms_async",
@@ -259,7 +282,9 @@ def make(parent: Path, database: Postgres | None, redis: str | None) -> Project:
     (package / "urls.py").write_text(URLS)
     add_layer(package / "settings_local.py", LOCAL_LAYER)
     if redis is not None:
-        config = {"hosts": [redis]}
+        # redis-py gives up a read, and a consumer with it, after as long as channels_redis lets one
+        # wait; so it is given more time.
+        config = {"hosts": [{"address": redis, "socket_timeout": 60}]}
         add_layer(package / "settings_redis.py", {"BACKEND": REDIS_LAYER, "CONFIG": config})
         add_layer(package / "settings_redis_pubsub.py", {"BACKEND": PUBSUB_LAYER, "CONFIG": config})
     if database is not None:

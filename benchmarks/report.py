@@ -82,7 +82,9 @@ def machine() -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.1f}"
+    if abs(value) >= 100 or value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def spread(values: list[float]) -> str:
@@ -198,7 +200,11 @@ def conditions(run: Run) -> list[str]:
 
 
 def flags(run: Run) -> list[str]:
-    rows = [row([t.name, t.version, f"`{t.flags}`" if t.flags else NOTHING]) for t in run.targets]
+    rows = [
+        row([target.name, target.version, f"`{target.flags}`" if target.flags else NOTHING])
+        for target in run.targets
+        if any(measure.applies(target) for measure in run.measures)
+    ]
     head = [row(["server", "version", "flags"]), row(["---"] * 3)]
     return ["## How each server was started", "", *head, *rows, ""]
 

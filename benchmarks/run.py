@@ -28,6 +28,7 @@ import measure_async  # noqa: E402
 import measure_http  # noqa: E402
 import measure_layers  # noqa: E402
 import measure_memory  # noqa: E402
+import measure_topics  # noqa: E402
 import measure_websocket  # noqa: E402
 import project  # noqa: E402
 import psycopg  # noqa: E402
@@ -44,6 +45,7 @@ MEASURES = (
     *measure_async.MEASURES,
     *measure_websocket.MEASURES,
     *measure_layers.MEASURES,
+    *measure_topics.MEASURES,
     *measure_memory.MEASURES,
 )
 ALSO_VERSIONED = ("Django", "channels", "uvloop", "httptools", "websockets", "asgiref", "psycopg")

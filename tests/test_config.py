@@ -39,6 +39,9 @@ BAD: dict[str, list[Any]] = {
     "access_logfile": [3],
     "log_level": ["loud"],
     "reload_dir": [3, [1]],
+    "websocket_origins": ["", "example.com", "https://", "https://a.example/path", "null", [1], 5],
+    "websocket_per_address": ["-1", "many"],
+    "websocket_close_window": ["-1", "soon"],
 }
 
 

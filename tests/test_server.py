@@ -280,6 +280,8 @@ def test_statistics(server: Serving, gate: Gate) -> None:
         told = server.statistics()
         assert (told["connections"], told["requests"]) == (2, 1)
         assert told["threads"].busy + told["tasks"] == 1
+        assert told["broadcast"].sockets == 0
+        assert told["carried"] is None  # in the tests nobody carries
         gate.opened.set()
         other.response()
     eventually(lambda: server.statistics()["connections"] == 0)

@@ -171,6 +171,19 @@ def strings(value: object) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
+
+
+def origins(value: object) -> list[str]:
+    """Words and origins such as ``https://example.com``."""
+    found = [item.lower() for item in strings(value)]
+    if not found or not all(
+        item in {"allowed-hosts", "any"} or _ORIGIN.fullmatch(item) for item in found
+    ):
+        raise ValueError("allowed-hosts, any, or origins such as https://example.com, with commas")
+    return found
+
+
 _ADDRESS_EXPECTED = "host:port, [IPv6]:port, unix:/path or fd://number"
 
 
@@ -391,6 +404,31 @@ class Config:
     websocket_ping_timeout: float = option(
         20.0, seconds, "websockets",
         "Close the connection when no answer came to a ping for so long.", metavar="SECONDS",
+    )
+    websocket_origins: list[str] = option(  # noqa: RUF009 - it is a field
+        ["allowed-hosts"], origins, "websockets",
+        "Pages of these origins may open WebSockets: allowed-hosts are those of Django's"
+        " ALLOWED_HOSTS, any means all, and https://example.com that one. May be repeated.",
+        metavar="ORIGIN", many=True,
+    )
+    websocket_per_address: int | None = option(
+        None, optional(integer(0)), "websockets",
+        "How many WebSockets one client address may have in one worker; 0 means no limit. By"
+        " default 100, but only for public addresses: another may be a proxy's.",
+        metavar="N",
+    )
+    websocket_per_user: int = option(
+        50, integer(0), "websockets",
+        "How many WebSockets one user of a Django project may have in one worker, by their session;"
+        " 0 means no limit.",
+        metavar="N",
+    )
+    websocket_close_window: float = option(
+        5.0, seconds, "websockets",
+        "When a worker stops, it closes WebSockets (1012) and ends streams of events one after the"
+        " other within this time, so that their clients do not all return at once. Never more than"
+        " a third of --graceful-timeout; 0 closes all at once.",
+        metavar="SECONDS",
     )
     websocket_max_message_size: int = option(
         1048576, size, "websockets", "The longest message a client may send.", metavar="BYTES",

@@ -10,11 +10,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twogate.errors import PeerError
 from twogate.exchange import Exchange
 from twogate.protocol.events import RequestHead
+
+if TYPE_CHECKING:
+    from twogate.sessions import SessionStore
 
 __all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
 
@@ -49,6 +52,10 @@ class Applications:
     :ivar chooser: picks the gateway of an HTTP request when both are there; ``None`` sends all of
         them to WSGI.
     :ivar use_threads: is given the worker's threads before anything is served, or ``None``.
+    :ivar allows_host: says of an origin's host whether it is the project's own; ``None`` where
+        nobody knows.
+    :ivar websocket_origins: the project's own word in place of the option's default.
+    :ivar sessions: what opens WebSockets and may end before them, or ``None``.
     :ivar debug: show the choice in a ``Server-Timing`` header.
     :ivar notes: lines for the start-up message: the gateways found, URL patterns per gateway, what
         looks wrong (those start with ``"warning: "``).
@@ -58,6 +65,9 @@ class Applications:
     asgi: Callable[..., Any] | None = None
     chooser: Chooser | None = None
     use_threads: Callable[[Any], None] | None = None
+    allows_host: Callable[[str], bool] | None = None
+    websocket_origins: list[str] | None = None
+    sessions: SessionStore | None = None
     debug: bool = False
     notes: list[str] = field(default_factory=list)
 

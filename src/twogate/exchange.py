@@ -211,11 +211,13 @@ class Exchange:
     :ivar disconnected: the client is gone, or has been answered without the application.
     :ivar over: nothing more is to be expected of the client: it is gone, or has closed its side, or
         has its response.
+    :ivar begun: a piece of the response that is not its last was written; unset before that.
     """
 
     __slots__ = (
         "_carrier",
         "_over_waiter",
+        "begun",
         "body",
         "debug",
         "disconnected",
@@ -229,6 +231,8 @@ class Exchange:
         "served_by",
         "started_at",
     )
+
+    begun: bool
 
     def __init__(self, head: RequestHead, peer: Peer, carrier: Carrier) -> None:
         self._carrier = carrier

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
+from twogate.admission import Admission, Origins
+from twogate.admission import Limits as SocketLimits
 from twogate.config import Config
 from twogate.connection.context import Context
 from twogate.connection.http import HttpConnection
@@ -31,6 +33,7 @@ from twogate.observe.observer import Observer
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
 from twogate.realtime.hub import Hub
+from twogate.sessions import Sessions
 
 __all__ = ["Server"]
 
@@ -42,11 +45,23 @@ logger = logging.getLogger("twogate.server")
 _LAST_CALL = 1.0
 #: The part of the graceful timeout that the last call may take.
 _LAST_CALL_SHARE = 0.25
+#: WebSockets of one public address, where nobody says how many.
+_PER_PUBLIC_ADDRESS = 100
+#: The part of the graceful timeout in which WebSockets and streams of events are ended, at most.
+_CLOSE_SHARE = 1 / 3
+#: Seconds between two of them, at most: a few need not be spread.
+_FAR_APART = 0.1
+#: Seconds between two looks for those that have begun meanwhile.
+_LOOK_AGAIN = 0.2
+#: Seconds that consumers have for ``disconnect()`` even when the time is over.
+_FAREWELL = 1.0
 #: Seconds for what the last event-loop turns have to say, even when nobody is waited for: the close
 #: frames of WebSockets.
 _MOMENT = 0.1
-#: Seconds a loop that has everything else done waits for worker threads to end.
+#: Seconds a loop that has everything else done waits for worker threads to end, and the part of the
+#: graceful timeout: what they still do is for clients that have gone.
 _THREADS_GRACE = 1.0
+_THREADS_SHARE = 1 / 6
 
 
 class Server:
@@ -133,10 +148,11 @@ class Server:
             )
         self._asgi: AsgiGateway | None = None
         self._websocket: AsgiWebSocketGateway | None = None
+        self._admission: Admission | None = None
         if applications.asgi is not None:
             state = self._lifespan.state if self._lifespan is not None else {}
             self._asgi = asgi = AsgiGateway(applications.asgi, loop, self._observer, state)
-            self._websocket = websocket = AsgiWebSocketGateway(
+            self._websocket = AsgiWebSocketGateway(
                 applications.asgi,
                 loop,
                 self._observer,
@@ -150,12 +166,33 @@ class Server:
                 max_message_size=config.websocket_max_message_size,
                 compression=config.websocket_compression,
             )
+            self._admission = websocket = self._make_admission(self._websocket, loop)
         return Dispatcher(
             wsgi=wsgi,
             asgi=asgi,
             websocket=websocket,
             chooser=applications.chooser,
             forced=config.gateway,
+        )
+
+    def _make_admission(
+        self, gateway: AsgiWebSocketGateway, loop: asyncio.AbstractEventLoop
+    ) -> Admission:
+        applications, config = self._applications, self._config
+        most, store = config.websocket_per_address, applications.sessions
+        return Admission(
+            gateway,
+            Origins(
+                applications.websocket_origins or config.websocket_origins,
+                applications.allows_host,
+            ),
+            SocketLimits(
+                per_address=_PER_PUBLIC_ADDRESS if most is None else most,
+                per_user=config.websocket_per_user,
+                private=most is not None,
+            ),
+            Sessions(store, loop) if store is not None else None,
+            self._observer,
         )
 
     def _sweep(self) -> None:
@@ -171,6 +208,8 @@ class Server:
         for connection in list(context.connections):
             connection.tick(context.now)
         context.hub.tick(context.now)
+        if self._admission is not None:
+            self._admission.tick(context.now)
 
     async def stop(self, graceful_timeout: float) -> None:
         """Stop accepting, finish what is under way within ``graceful_timeout`` s, cut the rest.
@@ -189,10 +228,14 @@ class Server:
         deadline = context.loop.time() + graceful_timeout
         context.draining = True
         await self._stop_accepting()
+        window = min(self._config.websocket_close_window, graceful_timeout * _CLOSE_SHARE)
+        ending = context.loop.create_task(_end_what_lasts(context, window))
         await _drained(context, min(_LAST_CALL, graceful_timeout * _LAST_CALL_SHARE))
         for connection in list(context.connections):
-            connection.drain()
+            if not connection.lasts:
+                connection.drain()
         await _drained(context, max(_MOMENT, deadline - context.loop.time()))
+        ending.cancel()
         if context.connections:
             logger.warning(
                 "%d connections were still busy after %g s and were cut (--graceful-timeout)",
@@ -201,15 +244,21 @@ class Server:
             )
         for connection in list(context.connections):
             connection.abort()
-        for gateway in (self._asgi, self._websocket):
-            if gateway is not None:
-                # The connections are gone; what the application does about that may take a moment.
-                await gateway.finish(max(0.0, deadline - context.loop.time()))
+        # The connections are gone; what the application does about that may take a moment.
+        left = max(0.0, deadline - context.loop.time())
+        if self._asgi is not None and self._websocket is not None:
+            await asyncio.gather(
+                self._asgi.finish(left), self._websocket.finish(max(left, _FAREWELL))
+            )
         if self._lifespan is not None:
             await self._lifespan.shutdown(max(1.0, deadline - context.loop.time()))
+        if self._admission is not None:
+            self._admission.close()
         self._detach_hub()
         self._sweeper.cancel()
-        await context.loop.run_in_executor(None, self._threads.close, _THREADS_GRACE)
+        left = deadline - context.loop.time()
+        patience = max(_THREADS_GRACE, min(left, graceful_timeout * _THREADS_SHARE))
+        await context.loop.run_in_executor(None, self._threads.close, patience)
 
     async def _stop_accepting(self) -> None:
         """Close the listeners, but take the connections that wait in the kernel: closing the
@@ -226,13 +275,16 @@ class Server:
                     await self._context.loop.connect_accepted_socket(self._connect, sock)
 
     def statistics(self) -> dict[str, Any]:
-        """The state of the server now: connections, requests, threads, broadcasts."""
+        """The state of the server now: connections, requests, threads, broadcasts, and what the
+        whole process has carried of them to and from other processes; handshakes refused."""
         return {
             "connections": len(self._context.connections),
             "requests": self._observer.finished,
             "tasks": sum(g.running for g in (self._asgi, self._websocket) if g is not None),
             "threads": self._threads.statistics(),
             "broadcast": self._context.hub.statistics(),
+            "admission": self._admission.statistics() if self._admission is not None else {},
+            "carried": topics.statistics(),
         }
 
     def _retire(self) -> None:
@@ -271,6 +323,24 @@ async def _drained(context: Context, timeout: float) -> None:
         context.drained.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(context.drained.wait(), left)
+
+
+async def _end_what_lasts(context: Context, window: float) -> None:
+    """End WebSockets and streams of events, spread over a time, in random order; and then those
+    that requests under way have opened meanwhile. Runs until it is cancelled."""
+    loop = context.loop
+    while True:
+        lasting = [connection for connection in context.connections if connection.lasts]
+        random.shuffle(lasting)
+        begun, spacing = loop.time(), min(_FAR_APART, window / max(1, len(lasting)))
+        for number, connection in enumerate(lasting):
+            wait = begun + number * spacing - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            if connection.lasts:
+                connection.drain()
+        window = 0.0
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 def _accept_all(listening: socket.socket, most: int) -> list[socket.socket]:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 from twogate.protocol.websocket import ClosedSocket, Message, WebSocketFraming
 
-__all__ = ["OpenSocket", "SocketExchange"]
+__all__ = ["OpenSocket", "SocketExchange", "Ticket"]
 
 
 class SocketExchange(Protocol):
@@ -51,6 +51,16 @@ class SocketExchange(Protocol):
         Does nothing when the WebSocket is closed already. Code and reason have passed
         :func:`~twogate.protocol.websocket.check_close`.
         """
+
+
+class Ticket(Protocol):
+    """What whoever let a WebSocket in wants to hear of it."""
+
+    def opened(self, socket: SocketExchange) -> None:
+        """The application has accepted it."""
+
+    def over(self) -> None:
+        """The application is done with it, or it never was one."""
 
 
 #: Makes of a framing what :meth:`twogate.exchange.Exchange.upgrade` is given.

@@ -15,6 +15,8 @@ from twogate.protocol.http1_reader import Limits
 class Connected:
     """A connection that does nothing."""
 
+    lasts = False
+
     def tick(self, now: float) -> None:
         raise AssertionError("nobody sweeps here")
 

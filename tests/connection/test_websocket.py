@@ -16,7 +16,6 @@ from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from twogate.connection.context import Context
@@ -82,10 +81,9 @@ class Pair:
             self.loop, lambda _: None, self.observer, Limits(), 5.0, 5.0, 5.0, hub=hub or Hub()
         )
         self.peer = ClientProtocol(parse_uri("ws://x/"), state=OPEN, max_size=None)
-        self.server = ServerProtocol(state=OPEN)
+        self.extensions = [PerMessageDeflate(True, True, 12, 12)] if compressed else []
         if compressed:
             self.peer.extensions = [PerMessageDeflate(True, True, 12, 12)]
-            self.server.extensions = [PerMessageDeflate(True, True, 12, 12)]
         self.now = 100.0
 
     async def open(self, early: bytes = b"") -> WebSocketConnection:
@@ -95,7 +93,7 @@ class Pair:
         transport, _ = await self.loop.create_connection(asyncio.Protocol, sock=ours)
         transport.set_write_buffer_limits(high=65536)
         transport.pause_reading()
-        make = opener(self.settings)(WebSocketFraming(self.server))
+        make = opener(self.settings)(WebSocketFraming(1048576, self.extensions))
         connection = make(transport, early, self.context)
         assert isinstance(connection, WebSocketConnection)
         transport.set_protocol(connection)

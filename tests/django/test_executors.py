@@ -138,21 +138,6 @@ def test_calls_run_in_the_order_submitted_and_never_side_by_side() -> None:
     assert seen == list(range(50))
 
 
-def test_closing_old_connections_takes_no_thread() -> None:
-    from django.db import close_old_connections
-
-    async def view() -> set[str]:
-        before = threading.enumerate()
-        for _ in range(3):
-            await sync_to_async(close_old_connections)()
-        return {thread.name for thread in threading.enumerate() if thread not in before}
-
-    async def main() -> set[str]:
-        return await request(view)
-
-    assert run(main) == set()
-
-
 def test_a_thread_local_that_was_set_to_the_same_before_keeps_the_thread() -> None:
     def remember(value: int) -> None:
         LOCAL.value = value

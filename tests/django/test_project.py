@@ -35,6 +35,9 @@ print(json.dumps({
     "asgi": type(loaded.asgi).__name__,
     "debug": loaded.debug,
     "notes": loaded.notes,
+    "origins": loaded.websocket_origins,
+    "hosts": [loaded.allows_host(host) for host in ("localhost", "evil.example")]
+    if loaded.allows_host else [],
     "chooser": loaded.chooser is not None,
     "choices": [choose(path) for path in paths] if loaded.chooser else [],
 }))
@@ -349,6 +352,12 @@ def test_a_wrong_variable_name(site: Site) -> None:
             "WSGI_APPLICATION = 'application' names no module",
             "application.wsgi.application",
         ),
+        (
+            "mysite/settings.py",
+            SETTINGS + "TWOGATE_WEBSOCKET_ORIGINS = 'example.com'",
+            "TWOGATE_WEBSOCKET_ORIGINS = 'example.com'",
+            "https://example.com",
+        ),
         ("manage.py", MANAGE.replace("mysite.", "mysit."), "'mysit.settings'", "spelling"),
         ("manage.py", MANAGE.replace("mysite.", "mysite.conf."), "'mysite.conf.settings'", "spell"),
         ("mysite/__init__.py", "1 / 0", "mysite/__init__.py, line 1: ZeroDivisionError", ""),
@@ -362,6 +371,15 @@ def test_failures_name_the_cause_and_the_mend(
     assert says in failed["message"]
     assert mend in failed["mend"]
     assert failed["mend"]
+
+
+def test_the_hosts_of_the_settings_are_those_whose_pages_may_open_sockets(site: Site) -> None:
+    loaded = site.load()
+    assert (loaded["origins"], loaded["hosts"]) == (None, [True, False])
+    site.settings('TWOGATE_WEBSOCKET_ORIGINS = ["https://app.example"]')
+    assert site.load()["origins"] == ["https://app.example"]
+    # What is given to the command counts for more.
+    assert site.load(websocket_origins="any")["origins"] is None
 
 
 # Named applications.

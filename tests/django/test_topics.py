@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
+from tests.support.redis import redis_process
+
+from twogate.realtime.feed import feed_of
 
 
 def everything(request: HttpRequest, topic: str) -> bool:
@@ -39,8 +42,7 @@ def topics(
 
     monkeypatch.setattr(topics, "_channel", topics._Channel())
     yield topics
-    if topics._channel._log is not None:
-        topics._channel._log.close()
+    topics._channel.close()
 
 
 class Reader:
@@ -66,6 +68,7 @@ class Reader:
 async def open_stream(topics: Any, query: str, **headers: str) -> Reader:
     reader = Reader(await topics.events(RequestFactory().get(f"/?{query}", headers=headers)))
     assert await reader.next() == {"retry": "2000"}
+    assert (await reader.next())["event"] == "subscribed"
     return reader
 
 
@@ -75,8 +78,11 @@ def test_subscribers_get_what_is_published(topics: Any) -> None:
         topics.publish("room.5", {"text": "hé\n"})
         topics.publish("other", 1)
         await topics.apublish("news", [1, None])
-        assert await stream.data() == {"topic": "room.5", "data": {"text": "hé\n"}}
-        assert await stream.data() == {"topic": "news", "data": [1, None]}
+        said = await stream.next()
+        assert json.loads(said["data"]) == {
+            "type": "message", "id": int(said["id"]), "topic": "room.5", "data": {"text": "hé\n"},
+        }  # fmt: skip
+        assert (await stream.data())["data"] == [1, None]
         await stream.close()
 
     asyncio.run(main())
@@ -99,15 +105,86 @@ def test_who_comes_back_goes_on_where_they_were(topics: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_page_can_say_from_where_its_browser_subscribes(topics: Any) -> None:
+    async def main() -> None:
+        topics.publish("a", 1)
+        now = topics.position()
+        topics.publish("a", 2)
+        stream = await open_stream(topics, f"topic=a&after={now}")
+        assert (await stream.data())["data"] == 2
+        await stream.close()
+
+    asyncio.run(main())
+
+
+def test_each_topic_may_have_a_number_of_its_own(topics: Any) -> None:
+    async def main() -> None:
+        start = topics.position()
+        for number in range(6):
+            topics.publish("ab"[number % 2], number)
+        stream = await open_stream(
+            topics, f"topic=a&after={start}&topic=b&after={start + 2}&topic=c&after="
+        )
+        assert [(await stream.data())["data"] for _ in range(5)] == [0, 2, 3, 4, 5]
+        await stream.close()
+
+    asyncio.run(main())
+
+
+def test_what_may_not_be_had_is_told_beside_what_may(topics: Any, folder: Path) -> None:
+    from django.test import override_settings
+
+    async def main() -> None:
+        response = await topics.events(RequestFactory().get("/?topic=secret&topic=public.a"))
+        reader = Reader(response)
+        assert await reader.next() == {"retry": "2000"}
+        assert (await reader.next())["event"] == "denied"
+        assert json.loads((await reader.next())["data"])["topics"].keys() == {"public.a"}
+        await reader.close()
+
+    with override_settings(TWOGATE_TOPICS={"folder": str(folder), "allow": f"{__name__}.public"}):
+        asyncio.run(main())
+
+
+def test_a_stream_tells_who_is_here(topics: Any) -> None:
+    from django.conf import settings
+    from django.test import override_settings
+
+    async def main() -> None:
+        stream = await open_stream(topics, "topic=a&presence=1")
+        assert await stream.data() == {"type": "presence", "topic": "a", "here": ["guest"]}
+        assert topics.here("a") == ["guest"]
+        await stream.close()
+
+    extra = {"presence": f"{__name__}.guest"}
+    with override_settings(TWOGATE_TOPICS={**settings.TWOGATE_TOPICS, **extra}):
+        asyncio.run(main())
+
+
+async def guest(request: HttpRequest, topic: str) -> str:
+    return "guest"
+
+
+def test_a_stream_ends_with_when_to_come_back(topics: Any) -> None:
+    async def main() -> None:
+        stream = await open_stream(topics, "topic=a")
+        topics.feed_of(*topics._channel.open()).close()
+        assert 100 <= int((await stream.next())["retry"]) <= 1600
+        with pytest.raises(StopAsyncIteration):
+            await stream.next()
+
+    asyncio.run(main())
+
+
 def test_who_was_away_for_too_long_is_told(topics: Any) -> None:
     from django.test import override_settings
 
     async def main() -> None:
-        topics.publish("a", "first")
+        first = topics._channel.open()[0].append("a", "first")
         for number in range(200):
             topics.publish("a", number)
-        stream = await open_stream(topics, "topic=a", last_event_id="1")
-        assert await stream.next() == {"event": "reset", "data": "{}"}
+        stream = await open_stream(topics, "topic=a", last_event_id=str(first))
+        assert await stream.next() == {"event": "reset", "data": '{"type":"reset","topic":"a"}'}
         assert (await stream.data())["data"] > 0
         await stream.close()
 
@@ -124,6 +201,8 @@ def test_who_was_away_for_too_long_is_told(topics: Any) -> None:
         ("topic=", 400, "1 to 200"),
         ("topic=" + "x" * 201, 400, "1 to 200"),
         ("&".join(f"topic={n}" for n in range(51)), 400, "50 topics"),
+        ("topic=a&topic=b&topic=c&after=1&after=2", 400, "once for each"),
+        ("topic=twogate.presence.a", 403, "server's own"),
         ("topic=a&after=-1", 400, "number of the last event"),
         ("topic=a&after=%D9%A3", 400, "number of the last event"),
         ("topic=a&after=" + "9" * 30, 400, "number of the last event"),
@@ -163,9 +242,11 @@ def test_nobody_may_subscribe_unless_somebody_says_so(
 def test_a_transaction_is_waited_for(topics: Any) -> None:
     from django.db import connection, transaction
 
+    log, _ = topics._channel.open()
+    first = log.newest()
+
     def newest() -> int:
-        log, _ = topics._channel.open()
-        return int(log.newest())
+        return int(log.newest() - first)
 
     try:
         with transaction.atomic():
@@ -186,7 +267,7 @@ def test_a_transaction_is_waited_for(topics: Any) -> None:
     ("topic", "data", "error"),
     [
         ("a", object(), TypeError), ("a", "x" * (1 << 20), ValueError),
-        ("", 1, ValueError), (5, 1, TypeError),
+        ("", 1, ValueError), (5, 1, TypeError), ("twogate.x", 1, ValueError),
     ],
 )  # fmt: skip
 def test_what_cannot_be_published(topics: Any, topic: Any, data: Any, error: type) -> None:
@@ -198,8 +279,44 @@ def test_a_message_that_cannot_be_written_is_counted_and_fails_nobody(
     topics: Any, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log, _ = topics._channel.open()
-    log._open().execute("PRAGMA max_page_count = 1")  # a disk that is full
+    with log._writer as connection:
+        connection.execute("PRAGMA max_page_count = 1")  # a disk that is full
     for _ in range(50):
         topics.publish("a", "x" * 10_000)
     assert topics.statistics()["lost"] > 0
     assert "could not be published" in caplog.text
+
+
+def test_over_redis_it_is_the_same(
+    urlconf: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from twogate.django import topics
+    from twogate.realtime.redis_topics import RedisTopics
+
+    async def main() -> None:
+        stream = await open_stream(topics, "topic=a")
+        topics.publish("a", 1)  # on the loop
+        await topics.apublish("a", 2)
+        found = [await stream.next() for _ in range(2)]
+        # A loop hands over what it publishes, so the two need not keep their order.
+        assert sorted(json.loads(each["data"])["data"] for each in found) == [1, 2]
+        await stream.close()
+        topics.publish("a", 3)
+        back = await open_stream(topics, "topic=a", last_event_id=found[-1]["id"])
+        assert (await back.data())["data"] == 3
+        await back.close()
+        old = await open_stream(topics, "topic=a&after=41")
+        assert (await old.next())["event"] == "reset"
+        await old.close()
+        feed_of(*topics._channel.open()).close()
+        await asyncio.to_thread(log.close)
+
+    with redis_process() as redis:
+        urlconf(TWOGATE_REALTIME_URL=redis.url, TWOGATE_TOPICS={"allow": f"{__name__}.everything"})
+        monkeypatch.setattr(topics, "_channel", topics._Channel())
+        log = topics._channel.open()[0]
+        assert isinstance(log, RedisTopics)
+        asyncio.run(main())
+        redis.kill()
+        topics.publish("a", 4)  # fails nobody
+        assert topics.statistics() == {"lost": 1}

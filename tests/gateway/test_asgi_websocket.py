@@ -198,7 +198,9 @@ class Run:
             state if state is not None else {},
             open_socket,
         )
-        self.gateway(self.exchange)
+        self.opened: list[SocketExchange] = []
+        self.overs = 0
+        self.gateway(self.exchange, _Told(self))
 
     async def done(self) -> Run:
         await until(lambda: not self.gateway.running)
@@ -214,6 +216,19 @@ class Run:
         (error,) = self.observer.failed
         assert isinstance(error, ApplicationError), error
         return str(error)
+
+
+class _Told:
+    """A ticket that notes on the run what it hears."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def opened(self, socket: SocketExchange) -> None:
+        self._run.opened.append(socket)
+
+    def over(self) -> None:
+        self._run.overs += 1
 
 
 async def echo(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -244,6 +259,7 @@ async def test_the_life_of_a_websocket() -> None:
     assert end["end"] == {"type": "websocket.disconnect", "code": 3001, "reason": "bye"}
     assert run.observer.closed == [(3001, "bye")]
     assert not run.observer.failed
+    assert (run.opened, run.overs) == ([run.socket], 1)
 
 
 @on_loop
@@ -394,6 +410,7 @@ async def test_a_handshake_that_is_wrong_never_reaches_the_application() -> None
     assert run.status == 400
     assert run.observer.refused == [400]
     assert b"Connection: close" in run.carrier.written
+    assert (run.opened, run.overs) == ([], 1)
 
 
 # Refusing.
@@ -423,6 +440,7 @@ async def test_closing_before_accepting_is_403_and_disconnects() -> None:
     assert ends["end"] == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
     assert not run.observer.failed
     assert not run.observer.closed
+    assert (run.opened, run.overs) == ([], 1)
 
 
 @on_loop

@@ -307,3 +307,38 @@ def test_other_parsers_read_back_what_was_written(
         assert [field for field in told if field[0] not in _OWN] == given_fields
         if made.keep_alive:
             assert collector.complete
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_one"),
+    [
+        (b"text/event-stream", True),
+        (b"Text/Event-Stream; charset=utf-8", True),
+        (b"text/event-streams", False),
+        (b"text/plain", False),
+    ],
+)
+def test_a_stream_of_events_is_told_by_its_type(content_type: bytes, is_one: bool) -> None:
+    made = encoder()
+    assert not made.is_event_stream
+    made.start(200, b"OK", [(b"X-Type", b"text/event-stream"), (b"content-type", content_type)])
+    assert made.is_event_stream is is_one
+    made.encode(b"data: 1\n\n", False, DEFAULTS)
+    assert made.is_event_stream is is_one
+
+
+@pytest.mark.parametrize("fields", [[(b"Content-Length", b"9")], []])
+def test_what_has_a_length_or_no_body_is_none(fields: list[tuple[bytes, bytes]]) -> None:
+    made = encoder("GET" if fields else "HEAD")
+    made.start(200, b"OK", [(b"Content-Type", b"text/event-stream"), *fields])
+    assert not made.is_event_stream
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_the_last_bytes_complete_a_body_between_any_two_pieces(version: str) -> None:
+    made = encoder(version=version)
+    made.start(200, b"OK", [(b"Content-Type", b"text/event-stream")])
+    written = raw(made.encode(b"data: 1\n\n", False, DEFAULTS)) + made.last_bytes
+    reader = http.client.HTTPResponse(_Socket(written))  # type: ignore[arg-type]
+    reader.begin()
+    assert reader.read() == b"data: 1\n\n"

@@ -64,7 +64,7 @@ def deflate() -> PerMessageDeflate:
 
 
 def framing(compressed: bool = False) -> WebSocketFraming:
-    return WebSocketFraming(server(compressed))
+    return WebSocketFraming(LIMIT, [deflate()] if compressed else [])
 
 
 def server(compressed: bool = False) -> ServerProtocol:
@@ -244,6 +244,18 @@ def test_compression_holds_nothing_between_messages() -> None:
     assert not hasattr(extension, "encoder")
 
 
+def test_messages_and_pongs_leave_nothing_behind() -> None:
+    subject = framing()
+    events, answer = read(
+        subject, [masked(0x8A, b""), masked(0x81, b"hello") + masked(0x8A, b"any"), b"\x8a"]
+    )
+    assert (events, answer) == (["hello"], b"")
+    assert subject._made is None
+    assert subject._data == b"\x8a"
+    events, answer = read(subject, [masked(0x8A, bytes(125))[1:] + masked(0x89, b"ping")])
+    assert (events, answer) == ([PING], encode_frame(10, b"ping"))
+
+
 # Rules that end a WebSocket.
 
 
@@ -261,6 +273,8 @@ def masked(first: int, payload: bytes) -> bytes:
         (masked(0x80, b"a continuation of nothing"), 1002),
         (masked(0x01, b"begun") + masked(0x81, b"and begun again"), 1002),
         (masked(0x09, b"a ping in fragments"), 1002),
+        (masked(0x0A, b"a pong in fragments"), 1002),
+        (b"\x8a\xfe\x00\x7e" + bytes(4 + 126), 1002),  # a pong that is too long
         (masked(0x88, b"\x03"), 1002),
         (masked(0x88, b"\x03\xed"), 1002),  # 1005 is never sent
         (masked(0x81, b"\xff"), 1007),
@@ -305,7 +319,7 @@ def test_a_long_length_may_be_cut_anywhere() -> None:
     peer.send_text(b"next")
     data = sent_by(peer)
     for place in range(20):
-        subject = WebSocketFraming(ServerProtocol(state=OPEN))
+        subject = WebSocketFraming(None)
         assert read(subject, [data[:place], data[place:]])[0] == [bytes(70_000), "next"]
 
 
@@ -528,9 +542,8 @@ def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_it_also_works_without_the_c_extension() -> None:
     program = (
         "import sys; sys.modules['websockets.speedups'] = None\n"
-        "from websockets.server import ServerProtocol; from websockets.protocol import OPEN\n"
         "from twogate.protocol.websocket import WebSocketFraming\n"
-        "f = WebSocketFraming(ServerProtocol(state=OPEN))\n"
+        "f = WebSocketFraming(None)\n"
         "f.feed(bytes.fromhex('818537fa213d7f9f4d5158'))\n"  # RFC 6455 §5.7
         "import json; print(json.dumps([f.next_event()]))\n"
     )

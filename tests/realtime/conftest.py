@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 from django.conf import settings
+from tests.support.redis import RedisServer, redis_process
 from tests.support.settings import configure
 
 from twogate.realtime import LocalChannelLayer
@@ -37,6 +38,27 @@ def folder() -> Iterator[Path]:
     """A parent for runtime folders; pytest's own has too long a path for sockets."""
     with tempfile.TemporaryDirectory(prefix="twogate-") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of this test's own, which it may kill."""
+    with redis_process() as server:
+        yield server
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 class MakeLayer(Protocol):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from twogate.realtime.bell import Listener, ring
 
@@ -35,6 +38,25 @@ def test_everybody_on_this_loop_hears(tmp_path: Path) -> None:
             listener.close()
         assert ring(tmp_path) == 0
         assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(main())
+
+
+def test_a_folder_that_nobody_changes_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        first = Listener(tmp_path, lambda: None)
+        os.utime(tmp_path, (1e9, 1e9))
+        assert ring(tmp_path) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "iterdir", None)
+            assert ring(tmp_path) == 1
+        second = Listener(tmp_path, lambda: None)
+        assert ring(tmp_path) == 2
+        first.close()
+        second.close()
+        assert ring(tmp_path) == 0
 
     asyncio.run(main())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from twogate.realtime.bell import ring
+from twogate.realtime.bell import LocalBell, ring
 from twogate.realtime.feed import Feed, Lagging
 from twogate.realtime.log import TopicLog
 
@@ -30,7 +30,7 @@ class Channel:
 def run(folder: Path, main: Callable[[Channel, Feed], Awaitable[None]]) -> None:
     async def with_feed() -> None:
         channel = Channel(folder)
-        feed = Feed(channel.log, folder)
+        feed = Feed(channel.log, LocalBell(folder))
         try:
             await asyncio.wait_for(main(channel, feed), 20)
         finally:
@@ -134,6 +134,53 @@ def test_a_flood_that_is_removed_before_it_is_read_is_not_passed_over(tmp_path: 
         back = feed.subscribe(["a"], after=lagging.value.after)
         assert not back.complete
         assert (await anext(other)).data == "kept"
+
+    run(tmp_path, main)
+
+
+def test_what_was_forgotten_is_told_once(tmp_path: Path) -> None:
+    """Also when nothing is left to be read, and whoever comes back goes on undisturbed."""
+
+    async def main(channel: Channel, feed: Feed) -> None:
+        nothing_kept = TopicLog(tmp_path / "topics", seconds=-1)
+        subscription = feed.subscribe(["a"])
+        missed = nothing_kept.append("a", "gone at once")
+        nothing_kept.close()
+        assert channel.log.after(missed - 1).entries == []
+        ring(channel.folder)
+        with pytest.raises(Lagging):
+            await anext(subscription)
+        assert feed._last == missed
+        back = feed.subscribe(["a"])
+        for text in ("1", "2"):
+            channel.publish("a", text)
+            assert (await anext(back)).data == text
+        assert feed.statistics()["lagged"] == 1
+
+    run(tmp_path, main)
+
+
+def test_what_was_forgotten_before_is_nothing_to_who_comes_after(tmp_path: Path) -> None:
+    async def main(channel: Channel, feed: Feed) -> None:
+        nothing_kept = TopicLog(tmp_path / "topics", seconds=-1)
+        nothing_kept.append("a", "gone at once")
+        nothing_kept.close()
+        subscription = feed.subscribe(["a"])  # the loop has not heard yet
+        channel.publish("a", "1")
+        assert (await anext(subscription)).data == "1"
+
+    run(tmp_path, main)
+
+
+def test_a_number_of_another_log_hides_nothing(tmp_path: Path) -> None:
+    async def main(channel: Channel, feed: Feed) -> None:
+        first = channel.publish("a", "1")
+        for number, seen in ((41, ["1", "2"]), (first + 1_000_000, ["2"])):
+            subscription = feed.subscribe(["a"], after=number)
+            assert not subscription.complete
+            channel.publish("a", "2")
+            assert [(await anext(subscription)).data for _ in seen] == seen
+            subscription.close()
 
     run(tmp_path, main)
 

@@ -578,30 +578,3 @@ def test_an_unsafe_folder_is_refused_with_its_reason(
 def test_options_that_do_not_exist_are_refused() -> None:
     with pytest.raises(TypeError, match="hosts"):
         LocalChannelLayer(hosts=["redis://localhost"])  # type: ignore[call-arg]
-
-
-IMPORTS = """
-import sys
-import twogate.realtime
-assert not {"channels", "django", "msgpack"} & set(sys.modules)
-sys.modules["msgpack"] = None
-try:
-    twogate.realtime.LocalChannelLayer
-except ImportError as error:
-    print(error)
-"""
-
-
-def test_the_import_is_cheap_and_says_what_is_missing() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, timeout=DEADLINE,
-    )  # fmt: skip
-    assert 'run `pip install "twogate[realtime]"`' in done.stdout
-
-
-def test_other_names_are_not_there() -> None:
-    import twogate.realtime
-
-    with pytest.raises(AttributeError, match="nothing"):
-        twogate.realtime.nothing  # noqa: B018

@@ -12,19 +12,7 @@ import pytest
 from twogate.realtime.mailbox import Mailbox
 from twogate.realtime.statistics import Drops
 
-from .conftest import run, wait_until
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from .conftest import Clock, run, wait_until
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ class Clock:
 
 def test_one_line_says_how_many_and_why(caplog: pytest.LogCaptureFixture) -> None:
     clock, calls = Clock(), list[str]()
-    drops = Drops(lambda: calls.append("notified"), clock)
+    drops = Drops(lambda: calls.append("notified"), clock=clock)
     assert drops.report() is None
     drops.add("capacity", 2, "chat")
     drops.add("expired", 0, "nothing")
@@ -38,7 +38,7 @@ def test_one_line_says_how_many_and_why(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_the_next_line_comes_a_minute_later(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    drops = Drops(lambda: None, clock)
+    drops = Drops(lambda: None, "A part of the whole", clock)
     drops.add("gone", 1, "a")
     clock.now += DELAY
     drops.report()

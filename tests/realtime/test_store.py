@@ -14,19 +14,7 @@ import pytest
 
 from twogate.realtime.store import Busy, Store
 
-from .conftest import ROOT, descriptors, wait_until
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from .conftest import ROOT, Clock, descriptors, wait_until
 
 
 @pytest.fixture

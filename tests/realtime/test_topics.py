@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from twogate.errors import RealtimeError
+from twogate.protocol.websocket import encode_message
 from twogate.realtime import broadcast, join, leave, topics
 from twogate.realtime.hub import Hub
 
@@ -35,7 +38,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _as_in_the_beginning() -> Iterator[None]:
+def _alone() -> Iterator[None]:
+    topics.carry(None)
     yield
     topics.carry(None)
     assert topics._inboxes == ()
@@ -52,6 +56,23 @@ class Reader:
         self.texts.append(frame[2:].decode())
         self.threads.add(threading.get_ident())
         return True
+
+
+class Notes:
+    """A carrier that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, bytes]] = []
+        self.listened = 0
+
+    def publish(self, topic: str, frame: bytes) -> None:
+        self.published.append((topic, frame))
+
+    def listen(self) -> None:
+        self.listened += 1
+
+    def statistics(self) -> int:
+        return len(self.published)
 
 
 class Site:
@@ -195,13 +216,80 @@ async def test_a_flood_is_bounded_and_what_is_lost_is_counted() -> None:
 
 @on_loop
 async def test_other_processes_are_reached_by_what_was_handed_in() -> None:
-    published: list[tuple[str, str | bytes]] = []
-    topics.carry(lambda topic, message: published.append((topic, message)))
+    carrier = Notes()
+    topics.carry(carrier)
     with Site() as site:
         broadcast("t", "to all")
-        topics.deliver_here("t", "from another process")
-        assert published == [("t", "to all")]
+        topics.deliver_here("t", encode_message("from another process"))
+        assert carrier.published == [("t", encode_message("to all"))]
         assert site.reader.texts == ["to all", "from another process"]
+    assert topics.statistics() == 1
+
+
+@on_loop
+async def test_it_listens_once_somebody_has_joined_and_looks_after_it() -> None:
+    carrier = Notes()
+    topics.carry(carrier)
+    hub, one, other = Hub(), Reader(), Reader()
+    detach = topics.attach(hub, asyncio.get_running_loop())
+    hub.tick(1.0)
+    assert carrier.listened == 0
+    hub.join("t", one)
+    hub.join("u", other)
+    assert carrier.listened == 1
+    hub.tick(2.0)
+    assert carrier.listened == 2
+    hub.drop(one)
+    hub.drop(other)
+    hub.tick(3.0)
+    assert carrier.listened == 2
+    hub.join("t", one)
+    assert carrier.listened == 3
+    hub.drop(one)
+    detach()
+
+
+PROJECT = """
+import sys
+from twogate.realtime import topics
+assert topics._find_carrier() is None and "django" not in sys.modules
+from django.conf import settings
+assert topics._find_carrier() is None and topics.statistics() is None  # not yet
+settings.configure(SECRET_KEY="x")
+carrier = topics._find_carrier()
+assert carrier is not None and topics._find_carrier() is carrier
+assert topics.statistics() == carrier.statistics()
+topics.carry(None)
+assert topics._find_carrier() is None
+"""
+
+
+def test_a_django_project_has_a_carrier_once_there_are_settings() -> None:
+    subprocess.run([sys.executable, "-c", PROJECT], check=True, timeout=15)
+
+
+FORK = """
+import asyncio, os, warnings
+from twogate.realtime import broadcast, topics
+from twogate.realtime.hub import Hub
+published = []
+class Carrier:
+    def publish(self, topic, frame): published.append(topic)
+topics.carry(Carrier())
+loop = asyncio.new_event_loop()
+topics.attach(Hub(), loop)
+with topics._changing, topics._inboxes[0]._lock:  # as if other threads were at it
+    child = os.fork()
+    if child == 0:
+        broadcast("t", "from the child")
+        os._exit(published != ["t"] or topics._inboxes != ())
+    assert os.waitpid(child, 0)[1] == 0
+loop.close()
+"""
+
+
+def test_a_fork_has_none_of_its_parent_s_loops() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=15)
 
 
 def test_where_nobody_can_hear_it_is_said_once(
@@ -222,6 +310,7 @@ def test_where_nobody_can_hear_it_is_said_once(
         ("t", {"a": 1}, TypeError),
         ("t", None, TypeError),
         ("t", "\ud800", ValueError),
+        ("t", b"x" * topics.MAX_FRAME, ValueError),
     ],
 )
 def test_mistakes_are_told_to_who_makes_them(

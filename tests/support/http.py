@@ -30,6 +30,7 @@ from twogate.dispatch import Applications, Chooser
 from twogate.exchange import Exchange
 from twogate.observe.observer import Observer
 from twogate.server import Server
+from twogate.sessions import SessionStore
 
 T = TypeVar("T")
 
@@ -285,10 +286,19 @@ def serving(
     chooser: Chooser | None = None,
     unix: Path | None = None,
     debug: bool = False,
+    allows_host: Callable[[str], bool] | None = None,
+    sessions: SessionStore | None = None,
     **options: Any,
 ) -> Iterator[Serving]:
     """A server for the time of the block; the loop may not have complained in the end."""
-    applications = Applications(wsgi=wsgi, asgi=asgi, chooser=chooser, debug=debug)
+    applications = Applications(
+        wsgi=wsgi,
+        asgi=asgi,
+        chooser=chooser,
+        debug=debug,
+        allows_host=allows_host,
+        sessions=sessions,
+    )
     family = socket.AF_INET if unix is None else socket.AF_UNIX
     address = ("127.0.0.1", 0) if unix is None else str(unix)
     server = Serving(applications, Config(**options), family, address)

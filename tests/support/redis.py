@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["RedisError", "redis_server"]
+__all__ = ["RedisError", "RedisServer", "redis_process", "redis_server"]
 
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 15.0
@@ -26,28 +27,77 @@ class RedisError(Exception):
     """Redis is not installed, or a server did not start."""
 
 
+class RedisServer:
+    """A server that can be killed, stopped and started again; made by :func:`redis_process`.
+
+    :ivar url: its address, the same after each start.
+    """
+
+    def __init__(self, folder: Path, program: str) -> None:
+        # Not pytest's folder: the path of a Unix socket has room for 107 bytes, unix(7).
+        self._path = folder / "socket"
+        self._log = folder / "log"
+        settings = {
+            "port": 0, "unixsocket": self._path, "dir": folder, "save": "", "appendonly": "no"
+        }  # fmt: skip
+        words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+        self._command = [program, *words]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{self._path}"
+
+    def start(self) -> None:
+        """Start, with no data, and wait until it answers."""
+        self._path.unlink(missing_ok=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+        _wait_until_ready(self._process, self._path, self._log)
+
+    def signal(self, number: int) -> None:
+        """Send a signal, SIGSTOP for one that answers no more, for example."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and it is gone."""
+        self.signal(signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait(STOP_TIMEOUT)
+
+
+@contextlib.contextmanager
+def redis_process(start: bool = True) -> Iterator[RedisServer]:
+    """A server for the time of the block, that may be killed and started again.
+
+    :param start: false for one that is absent at first.
+    :raises RedisError: Redis is not installed, or does not start.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        raise RedisError(MISSING)
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        server = RedisServer(Path(folder), program)
+        try:
+            if start:
+                server.start()
+            yield server
+        finally:
+            server.close()
+
+
 @contextlib.contextmanager
 def redis_server() -> Iterator[str]:
     """A server for the time of the block; its address as a URL.
 
     :raises RedisError: Redis is not installed, or does not start.
     """
-    program = shutil.which("redis-server")
-    if program is None:
-        raise RedisError(MISSING)
-    # Not pytest's folder: the path of a Unix socket has room for 107 bytes, unix(7).
-    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        path = Path(folder, "socket")
-        settings = {"port": 0, "unixsocket": path, "dir": folder, "save": "", "appendonly": "no"}
-        words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        with Path(folder, "log").open("wb") as log:
-            process = subprocess.Popen([program, *words], stdout=log, stderr=subprocess.STDOUT)
-        try:
-            _wait_until_ready(process, path, Path(folder, "log"))
-            yield f"unix://{path}"
-        finally:
-            process.terminate()
-            process.wait(STOP_TIMEOUT)
+    with redis_process() as server:
+        yield server.url
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:

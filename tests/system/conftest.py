@@ -72,7 +72,7 @@ class Serve(Protocol):
     """``with serve(folder, "--wsgi=hello:app") as site:`` runs `twogate serve` in the folder."""
 
     def __call__(
-        self, folder: Path, *arguments: str
+        self, folder: Path, *arguments: str, **environment: str
     ) -> contextlib.AbstractContextManager[Site]: ...
 
 
@@ -138,14 +138,14 @@ def stop(site: Site) -> None:
 
 
 @contextlib.contextmanager
-def serving(log_file: Path, folder: Path, *arguments: str) -> Iterator[Site]:
+def serving(log_file: Path, folder: Path, *arguments: str, **more: str) -> Iterator[Site]:
     port = free_port()
     command = [sys.executable, "-m", "twogate", "serve", f"--bind=127.0.0.1:{port}", *arguments]
     with log_file.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=environment(),
+            env=environment(**more),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -167,9 +167,11 @@ def serving(log_file: Path, folder: Path, *arguments: str) -> Iterator[Site]:
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """See :class:`Serve`."""
 
-    def start(folder: Path, *arguments: str) -> contextlib.AbstractContextManager[Site]:
+    def start(
+        folder: Path, *arguments: str, **more: str
+    ) -> contextlib.AbstractContextManager[Site]:
         log_file = tmp_path_factory.mktemp("log") / "server.log"
-        return serving(log_file, folder, *arguments)
+        return serving(log_file, folder, *arguments, **more)
 
     return start
 

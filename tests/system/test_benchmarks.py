@@ -8,7 +8,8 @@ from pathlib import Path
 
 from .conftest import run
 
-COMMAND = Path(__file__).parents[2] / "benchmarks" / "run.py"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+COMMAND = FOLDER / "run.py"
 FLAGS = ("--quick", "--seconds=0.5", "--only=P6,P12", "--servers=twogate")
 
 
@@ -21,3 +22,13 @@ def test_a_run_writes_a_table_and_the_raw_figures(tmp_path: Path) -> None:
     assert [record["error"] for record in records] == [""] * 4
     echoes = [record["figures"]["rate"] for record in records if record["measure"] == "P6"]
     assert len(echoes) == 2 and min(echoes) > 100
+
+
+def test_idle_sockets_are_counted_and_hear_a_message(tmp_path: Path) -> None:
+    table = tmp_path / "idle.md"
+    flags = ("--sockets=100", "--seconds=0.5", "--servers=twogate", f"--output={table}")
+    run([sys.executable, str(FOLDER / "idle.py"), *flags], tmp_path)
+
+    rows = [line for line in table.read_text().splitlines() if line.startswith("| twogate")]
+    assert len(rows) == 2
+    assert all(row.split("|")[6].strip() == "0" for row in rows)  # none was lost

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import re
 import resource
-import urllib.parse
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from twogate.protocol.websocket import encode_frame, encode_message
 
 from .conftest import Serve, Site
+from .crowd import ask, crowd, resident, run, until
 
 CROWD = 1000
-SECONDS = 60.0
 
 CONSUMERS = """
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
@@ -127,73 +121,6 @@ def _many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(SECONDS):
-            await main
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(bounded())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
-
-
-async def ask(site: Site, view: str, **query: object) -> None:
-    reader, writer = await asyncio.open_connection(site.host, site.port)
-    words = urllib.parse.urlencode(query)
-    writer.write(f"GET /{view}/?{words} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    assert b" 200 " in await reader.readline()
-    writer.close()
-    await writer.wait_closed()
-
-
-class Subscriber(asyncio.Protocol):
-    """A WebSocket that keeps the bytes it is sent."""
-
-    def __init__(self) -> None:
-        self.received = bytearray()
-        self.opened = False
-        self.closed = False
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport: asyncio.Transport = transport
-        key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            f"GET /room/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
-            f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}"
-            "\r\n\r\n".encode()
-        )
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-        if not self.opened and (end := self.received.find(b"\r\n\r\n")) > 0:
-            assert self.received.startswith(b"HTTP/1.1 101 ")
-            del self.received[: end + 4]
-            self.opened = True
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.closed = True
-
-
-@asynccontextmanager
-async def crowd(site: Site, count: int) -> AsyncIterator[list[Subscriber]]:
-    loop = asyncio.get_running_loop()
-    members = []
-    for _ in range(count):
-        _, member = await loop.create_connection(Subscriber, site.host, site.port)
-        members.append(member)
-    await until(lambda: all(member.opened for member in members))
-    try:
-        yield members
-    finally:
-        for member in members:
-            member.transport.abort()
-        await until(lambda: all(member.closed for member in members))
-
-
 def test_a_crowd_receives_the_same_in_order_from_threads_and_from_the_loop(
     room_project: Path, serve: Serve
 ) -> None:
@@ -273,11 +200,6 @@ def worker(site: Site) -> int:
     task = f"/proc/{site.process.pid}/task/{site.process.pid}/children"
     (child,) = Path(task).read_text().split()
     return int(child)
-
-
-def resident(pid: int) -> int:
-    """Bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def counted(site: Site) -> tuple[int, int]:

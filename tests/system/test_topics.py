@@ -61,6 +61,7 @@ class Stream:
         assert self._response.status == 200, self._response.read()
         self.last = last
         assert self._block() == {"retry": "2000"}
+        assert self._block()["event"] == "subscribed"
 
     def _block(self) -> dict[str, str]:
         lines: list[str] = []

@@ -1,6 +1,6 @@
 """Settings of the example project: both gates, and nothing that needs a service.
 
-The pages and the chat work with no migration run; the admin and its logins need one.
+The pages about the gates work without a database; the chat and the admin want ``migrate`` first.
 """
 
 import os
@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "twogate.django",  # for its browser client, live.js
     "pages",
     "chat",
 ]
@@ -57,12 +58,28 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "gates.sqlite3"},
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("GATES_DATABASE", BASE_DIR / "gates.sqlite3"),
+        "OPTIONS": {
+            # Those who read and the one who writes do not wait for each other.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            # Whoever will write waits at the beginning, and does not fail in the middle.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 10,
+        },
+    }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# One process: the layer that keeps groups in memory is enough.
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# What is pushed to browsers: through files on this machine, or through Redis where the environment
+# has TWOGATE_REALTIME_URL=redis://localhost. Nothing else changes.
+TWOGATE_REALTIME_URL = os.environ.get("TWOGATE_REALTIME_URL", "local")
+TWOGATE_TOPICS = {"allow": "chat.live.may_subscribe", "presence": "chat.live.presence"}
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "chat:rooms"
+LOGOUT_REDIRECT_URL = "pages:home"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

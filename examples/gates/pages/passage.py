@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class Passage:
     request_class: str
     thread: str
     on_loop: bool
+    worker: int
 
     @property
     def sentence(self) -> str:
@@ -43,7 +45,8 @@ def on_loop() -> bool:
 def describe(request: HttpRequest) -> Passage:
     """Look at the request's class and at where we are."""
     gate = "ASGI" if isinstance(request, ASGIRequest) else "WSGI"
-    return Passage(gate, type(request).__name__, threading.current_thread().name, on_loop())
+    thread = threading.current_thread().name
+    return Passage(gate, type(request).__name__, thread, on_loop(), os.getpid())
 
 
 def passage(request: HttpRequest) -> dict[str, Passage]:

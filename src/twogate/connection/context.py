@@ -19,11 +19,16 @@ __all__ = ["Connection", "Context"]
 class Connection(Protocol):
     """What the server's sweep and shutdown ask of any connection."""
 
+    #: Whether what it carries goes on for ever unless it is ended: an open WebSocket, or a stream
+    #: of Server-Sent Events.
+    @property
+    def lasts(self) -> bool: ...  # noqa: D102
+
     def tick(self, now: float) -> None:
         """Called about once a second with the loop's time: see whether a deadline has passed."""
 
     def drain(self) -> None:
-        """Finish what is under way, begin nothing new, then close."""
+        """Finish what is under way, begin nothing new, then close; end what lasts."""
 
     def abort(self) -> None:
         """Close at once."""

@@ -426,6 +426,8 @@ class HttpConnection(asyncio.Protocol):
             self._transport.writelines(payload)
         if end:
             self._finished(exchange)
+        else:
+            exchange.begun = True
 
     def want_body(self, body: RequestBody) -> None:
         """See :class:`twogate.exchange.Carrier`."""
@@ -550,15 +552,42 @@ class HttpConnection(asyncio.Protocol):
             self._receiving = None
             self._answer_for(exchange, _BODY_TIMEOUT)
 
+    @property
+    def lasts(self) -> bool:
+        """See :class:`twogate.connection.context.Connection`."""
+        return self._current is not None and self._current.encoder.is_event_stream
+
     def drain(self) -> None:
         """See :class:`twogate.connection.context.Connection`."""
-        if self._current is None and not self._queue:
+        if self._current is not None and self._current.encoder.is_event_stream:
+            self._end_stream(self._current)
+        elif self._current is None and not self._queue:
             if not self._reader.mid_head:
                 self._transport.close()
         else:
             last = self._queue[-1] if self._queue else self._current
             if isinstance(last, Exchange):
                 last.encoder.keep_alive = False
+
+    def _end_stream(self, exchange: Exchange) -> None:
+        """Complete a stream of events in the application's stead, which is told that its client has
+        gone. The client comes back with the number of its last event, and drops one that was cut
+        in two (HTML, "Server-sent events": "Parsing an event stream")."""
+        encoder = exchange.encoder
+        if getattr(exchange, "begun", False):
+            end: Payload = encoder.last_bytes
+        elif encoder.head_sent:
+            return  # a worker thread has just made the head: ended when the server looks again
+        else:
+            encoder.keep_alive = False
+            end = encoder.encode(b"", True, self._context.default_headers)
+        # First of all, so that nobody encodes another piece.
+        exchange.disconnect()
+        if end:
+            self._transport.writelines([end] if isinstance(end, bytes) else end)
+        self._current = None
+        self._report(exchange)
+        self._linger()
 
 
 def _in_kernel(descriptor: int) -> int:

@@ -124,7 +124,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._held = 0
         # Reading has stopped until enough messages are taken.
         self._paused = False
-        self._drain_waiters: list[Callable[[], None]] = []
+        self._drain_waiters: tuple[Callable[[], None], ...] = ()
         # Broadcasts that wait for the peer to read: while there are any, it is not writable.
         self._backlog: Backlog | None = None
         # The answer to the latest ping, while the peer does not read (RFC 6455 §5.5.3).
@@ -171,7 +171,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self.writable or self.closed is not None:
             callback()
         else:
-            self._drain_waiters.append(callback)
+            self._drain_waiters += (callback,)
 
     def close(self, code: int, reason: str = "") -> None:
         """See :meth:`twogate.socket_exchange.SocketExchange.close`."""
@@ -205,6 +205,11 @@ class WebSocketConnection(asyncio.Protocol):
         return False
 
     # For the server.
+
+    @property
+    def lasts(self) -> bool:
+        """See :class:`twogate.connection.context.Connection`."""
+        return self.closed is None
 
     def drain(self) -> None:
         """Close with 1012, "Service Restart"; what was received before may still be taken."""
@@ -383,6 +388,6 @@ class WebSocketConnection(asyncio.Protocol):
             self.listener()
 
     def _wake_writers(self) -> None:
-        waiters, self._drain_waiters = self._drain_waiters, []
+        waiters, self._drain_waiters = self._drain_waiters, ()
         for waiter in waiters:
             waiter()

@@ -12,7 +12,7 @@ the thread back as soon as nothing on it is open that the next call would have t
 kept for the next call while   seen by
 =============================  ==================================================================
 a transaction is open          ``in_atomic_block``, autocommit switched off
-a cursor is open               cursors that are still referenced
+a cursor is open               cursors that were not closed
 ``execute_wrapper`` is on      the connection's list of them
 a connection was marked        attributes that Django does not set, for example a tenant
 a ``threading.local`` changed  the thread-locals known when the application was loaded
@@ -41,7 +41,7 @@ from typing import Any
 
 from asgiref.current_thread_executor import CurrentThreadExecutor
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
-from django.db import close_old_connections, connections
+from django.db import connections
 
 from twogate.django.signals import (
     close_old_connections_here,
@@ -76,7 +76,6 @@ class Lease:
         "_calls",
         "_changed",
         "_ended",
-        "_guard",
         "_outlived",
         "_pool",
         "_served",
@@ -86,8 +85,8 @@ class Lease:
 
     def __init__(self, pool: _Pool) -> None:
         self._pool = pool
-        self._calls: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._guard: threading.Condition | None = None
+        #: Made with the first call: most WebSockets of async consumers never have one.
+        self._calls: _Calls | None = None
         #: A thread is asked for, and one has come.
         self._asked = self._served = False
         #: When a thread was last asked for, by the loop's clock.
@@ -97,26 +96,21 @@ class Lease:
         #: Something was seen that other requests must not find.
         self._changed = False
         #: The threads whose connections this request has used.
-        self._states: list[_ThreadState] = []
+        self._states: tuple[_ThreadState, ...] = ()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         """Run a call on the lease's thread; the interface of :class:`concurrent.futures.Executor`
         as far as event loops use it."""
+        calls = self._calls
+        if calls is None:
+            with _making_calls:
+                calls = self._calls = self._calls or _Calls()
         future: Future[Any] = Future()
-        if not self._asked and _called(function) is close_old_connections:
-            # Channels asks for this around every message. Threads see to their connections
-            # themselves, before and after they serve a lease.
-            future.set_result(None)
-            return future
-        guard = self._guard
-        if guard is None:
-            with _making_guard:
-                guard = self._guard = self._guard or threading.Condition(threading.Lock())
-        with guard:
+        with calls:
             self._outlived |= self._ended
-            self._calls.append((future, function, arguments))
+            calls.waiting.append((future, function, arguments))
             ask, self._asked = not self._asked, True
-            guard.notify()
+            calls.notify()
         if ask:
             self._pool.ask(self)
         return future
@@ -126,12 +120,12 @@ class Lease:
         submitted, by tasks that outlive it."""
         for state in self._states:
             state.users.discard(self)
-        self._states.clear()
+        self._states = ()
         self._ended = True
-        guard = self._guard
-        if guard is not None:
-            with guard:
-                guard.notify()
+        calls = self._calls
+        if calls is not None:
+            with calls:
+                calls.notify()
 
     @property
     def waits_for_thread(self) -> bool:
@@ -160,9 +154,9 @@ class Lease:
         bring_back(aside)
 
     def _claim(self) -> bool:
-        guard = self._guard
-        assert guard is not None
-        with guard:
+        calls = self._calls
+        assert calls is not None
+        with calls:
             claimed = self.waits_for_thread
             if claimed:
                 self._served = True
@@ -170,36 +164,45 @@ class Lease:
 
     def _next(self, state: _ThreadState) -> Any:
         """The next call, waited for while the thread has to be kept; ``None`` if it has not."""
-        guard = self._guard
-        assert guard is not None
-        with guard:
-            if not self._calls and self._outlived and state.is_open():
+        calls = self._calls
+        assert calls is not None
+        waiting = calls.waiting
+        with calls:
+            if not waiting and self._outlived and state.is_open():
                 # Nobody will say when that task is over.
-                self._hold(guard, PATIENCE)
-            elif not self._calls and not self._ended and (self._changed or state.is_open()):
-                self._hold(guard, None)
-            if self._calls:
-                return self._calls.popleft()
+                self._hold(calls, PATIENCE)
+            elif not waiting and not self._ended and (self._changed or state.is_open()):
+                self._hold(calls, None)
+            if waiting:
+                return waiting.popleft()
             self._asked = self._served = False
             return None
 
-    def _hold(self, guard: threading.Condition, timeout: float | None) -> None:
+    def _hold(self, calls: _Calls, timeout: float | None) -> None:
         """Wait for the next call or the end."""
         held = self._pool.held
         held.add(self)
-        guard.wait_for(lambda: self._calls or (self._ended and timeout is None), timeout)
+        calls.wait_for(lambda: calls.waiting or (self._ended and timeout is None), timeout)
         held.discard(self)
 
     def use(self, state: _ThreadState) -> None:
         """Note that the connections of a thread are this request's, too."""
         if not self._ended and state not in self._states:
-            self._states.append(state)
+            self._states += (state,)
             state.users.add(self)
             if self._ended:  # meanwhile
                 state.users.discard(self)
 
 
-_making_guard = threading.Lock()
+class _Calls(threading.Condition):
+    """Calls of one lease that wait for its thread; the lock of all that changes with them."""
+
+    def __init__(self) -> None:
+        super().__init__(threading.Lock())
+        self.waiting: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
+
+
+_making_calls = threading.Lock()
 
 
 class _Pool:
@@ -563,13 +566,22 @@ class leased:  # noqa: N801 - used like a function, and quicker than a generator
 
 def leasing(application: Any) -> Any:
     """Wrap an ASGI application so that each of its requests and WebSockets has a lease: consumers
-    share the worker's threads instead of waiting for a single one."""
+    share the worker's threads instead of waiting for a single one.
+
+    To be called in a task of its own: a WebSocket may live for hours, and the context ends with the
+    task, so nothing is kept that would put it back.
+    """
 
     async def call(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await application(scope, receive, send)
             return
-        with leased():
+        lease = Lease(_pool())
+        SyncToAsync.thread_sensitive_context.set(_context)
+        _current.set(lease)
+        try:
             await application(scope, receive, send)
+        finally:
+            lease.end()
 
     return call

@@ -316,7 +316,8 @@ class Chain:
 class Core:
     """The :class:`Inner` of all: resolves the URL, calls the view and what surrounds it alone.
 
-    :param sync_side: a handler whose ``_get_response`` answers on a thread.
+    :param sync_side: a handler whose ``_get_response`` answers on a thread, and which has the hooks
+        for exceptions.
     :param is_async: the handler's own mode.
     """
 
@@ -326,7 +327,6 @@ class Core:
         #: Each process_view, whether it is awaited, and its rule.
         self._view_hooks: list[tuple[Hook, bool, Rule | None]] = []
         self._template_hooks: list[Hook] = []
-        self._exception_hooks: list[Hook] = []
 
     def add_hooks(self, middleware: Any) -> None:
         """Note the hooks of a middleware outside those noted before."""
@@ -336,8 +336,6 @@ class Core:
             self._view_hooks.insert(0, (hook, iscoroutinefunction(hook), rule))
         if hasattr(middleware, "process_template_response"):
             self._template_hooks.append(middleware.process_template_response)
-        if hasattr(middleware, "process_exception"):
-            self._exception_hooks.append(middleware.process_exception)
 
     def run(self, request: HttpRequest) -> Any:  # noqa: D102
         return self._sync._get_response(request)
@@ -403,7 +401,7 @@ class Core:
         return response, position
 
     async def _ask_exception_hooks(self, error: Exception, request: HttpRequest) -> Any:
-        if not self._exception_hooks:
+        if not self._sync._exception_middleware:
             return None
         return await on_thread(self._sync.process_exception_by_middleware, error, request)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twogate.config import Config
+from twogate.config import Config, origins
 from twogate.dispatch import Applications
 from twogate.django.discovery import Project, find_project
 from twogate.django.explain import explaining, missing_attribute
@@ -308,7 +308,7 @@ def _add_django(config: Config, applications: Applications) -> None:
     from django.conf import settings
 
     applications.debug = bool(settings.DEBUG)
-    http = _http_side(applications.asgi)
+    http, sockets = _http_side(applications.asgi), _speaks_websocket(applications.asgi)
     _add_handlers(config, applications)
     counts = _count(applications.notes)
     if config.gateway == "auto" and applications.wsgi and applications.asgi and http.served:
@@ -316,12 +316,14 @@ def _add_django(config: Config, applications: Applications) -> None:
     if not http.served:
         _check_http_is_optional(config, counts, applications.notes)
     _warn(config, counts, applications.notes)
+    _add_socket_rules(config, applications, sockets)
     _serve_static(applications)
 
 
 def _add_handlers(config: Config, applications: Applications) -> None:
     """Threads for what the ASGI side may not do on the loop, and the note on the handlers."""
     from twogate.django import substitution
+    from twogate.django.consumers import spare_crossings
     from twogate.django.executors import leasing, use_threads
     from twogate.django.traces import look_around
 
@@ -330,8 +332,49 @@ def _add_handlers(config: Config, applications: Applications) -> None:
     applications.notes.append(f"handler: {substitution.describe(wanted, loaded)}")
     if wanted and applications.asgi is not None:
         look_around()
+        spare_crossings()
         applications.asgi = leasing(applications.asgi)
         applications.use_threads = use_threads
+
+
+def _add_socket_rules(config: Config, applications: Applications, sockets: bool) -> None:
+    """Which pages may open WebSockets, and what these end with.
+
+    :raises ProjectError: the setting for the origins cannot be used.
+    """
+    from django.apps import apps
+    from django.conf import settings
+
+    from twogate.django.origins import allows_host
+
+    applications.allows_host = allows_host
+    if sockets and apps.is_installed("django.contrib.sessions"):
+        from twogate.django.sessions import ProjectSessions, watch
+
+        closing = bool(getattr(settings, "TWOGATE_CLOSE_WITH_SESSION", True))
+        applications.sessions = ProjectSessions(closing)
+        if closing:
+            watch()
+    wanted = getattr(settings, "TWOGATE_WEBSOCKET_ORIGINS", None)
+    if wanted is None or config.source("websocket_origins") != "default":
+        return
+    try:
+        applications.websocket_origins = origins(wanted)
+    except ValueError as error:
+        raise ProjectError(
+            f"The setting TWOGATE_WEBSOCKET_ORIGINS = {wanted!r} cannot be used.",
+            f"It should be {error}.",
+        ) from None
+
+
+def _speaks_websocket(asgi: Any) -> bool:
+    """Whether an ASGI application may accept WebSockets; Django's own handler does not."""
+    from django.core.handlers.asgi import ASGIHandler
+
+    mapping = getattr(asgi, "application_mapping", None)
+    if isinstance(mapping, dict):
+        return "websocket" in mapping
+    return asgi is not None and not isinstance(asgi, ASGIHandler)
 
 
 def _http_side(asgi: Any) -> _Http:

@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from twogate.errors import ApplicationError, ClientDisconnected
 from twogate.exchange import Exchange
 from twogate.gateway.failures import report_failure
+from twogate.gateway.tasks import Calls
 
 if TYPE_CHECKING:
     from twogate.observe.observer import Observer
 
-__all__ = ["AsgiApplication", "AsgiGateway", "Message", "Scope", "finish_tasks"]
-
-#: Seconds in which a call may end by itself before it is cancelled.
-_MOMENT = 0.25
+__all__ = ["AsgiApplication", "AsgiGateway", "Message", "Scope"]
 
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
@@ -55,22 +53,18 @@ class AsgiGateway:
         self._loop = loop
         self._observer = observer
         self._state = state
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls = Calls(loop, self.name)
+        #: Give the calls that still run so many seconds to return, then cancel them.
+        self.finish = self._calls.finish
 
     def __call__(self, exchange: Exchange) -> None:
         """Take an exchange on."""
-        task = self._loop.create_task(self._run(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self, timeout: float) -> None:
-        """Give the calls that still run ``timeout`` seconds to return, then cancel them."""
-        await finish_tasks(self._tasks, timeout)
+        self._calls.start(self._run(exchange))
 
     @property
     def running(self) -> int:
         """Calls of the application that have not returned."""
-        return len(self._tasks)
+        return len(self._calls)
 
     async def _run(self, exchange: Exchange) -> None:
         exchange.started_at = time.perf_counter()
@@ -313,24 +307,6 @@ def _require_length(declared: int | None, size: int) -> None:
             f"The Content-Length of {declared} bytes is not the file's size of {size}"
             " (RFC 9110 §8.6)."
         )
-
-
-async def finish_tasks(tasks: set[asyncio.Task[None]], timeout: float) -> None:
-    """Wait for tasks, at most ``timeout`` seconds, then cancel those that still run.
-
-    A moment they always get: most end by themselves when they see the disconnect, and Django leaves
-    tasks of its own behind, whose exceptions nobody retrieves, when it is cancelled before.
-    """
-    if tasks:
-        await asyncio.wait(tasks, timeout=max(timeout, _MOMENT))
-    left = list(tasks)
-    for task in left:
-        task.cancel()
-    if left:
-        done, _ = await asyncio.wait(left, timeout=1.0)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # retrieved, so that nobody logs it
 
 
 def _as_bytes(data: Any) -> bytes:

@@ -27,15 +27,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from twogate.errors import ApplicationError, ClientDisconnected, PeerError
 from twogate.exchange import Exchange
-from twogate.gateway.asgi import AsgiApplication, Message, Scope, finish_tasks
+from twogate.gateway.asgi import AsgiApplication, Message, Scope
 from twogate.gateway.failures import tells_of_disconnect
+from twogate.gateway.tasks import Calls
 from twogate.protocol.websocket import ClosedSocket, Handshake, check_close
 from twogate.realtime.hub import check_topic
 from twogate.realtime.topics import EXTENSION
 
 if TYPE_CHECKING:
     from twogate.observe.observer import Observer
-    from twogate.socket_exchange import OpenSocket, SocketExchange
+    from twogate.socket_exchange import OpenSocket, SocketExchange, Ticket
 
 __all__ = ["AsgiWebSocketGateway"]
 
@@ -78,9 +79,11 @@ class AsgiWebSocketGateway:
         self._open_socket = open_socket
         self._max_message_size = max_message_size
         self._compression = compression
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls = Calls(loop, "websocket")
+        #: Give the calls that still run so many seconds to return, then cancel them.
+        self.finish = self._calls.finish
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: Exchange, ticket: Ticket) -> None:
         """Take an exchange on whose request asks for a WebSocket."""
         # Bytes that follow the request are not HTTP, whatever comes of it.
         exchange.encoder.keep_alive = False
@@ -94,24 +97,19 @@ class AsgiWebSocketGateway:
             client = exchange.peer.client
             self._observer.request_refused(client[0] if client else "", error.status, error.message)
             exchange.refuse(error)
+            ticket.over()
             return
-        task = self._loop.create_task(self._run(exchange, handshake))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self, timeout: float) -> None:
-        """Give the calls that still run ``timeout`` seconds to return, then cancel them."""
-        await finish_tasks(self._tasks, timeout)
+        self._calls.start(self._run(exchange, handshake, ticket))
 
     @property
     def running(self) -> int:
         """Calls of the application that have not returned."""
-        return len(self._tasks)
+        return len(self._calls)
 
-    async def _run(self, exchange: Exchange, handshake: Handshake) -> None:
+    async def _run(self, exchange: Exchange, handshake: Handshake, ticket: Ticket) -> None:
         exchange.started_at = time.perf_counter()
         exchange.served_by = "loop"
-        call = _Call(exchange, handshake, self._open_socket, self._observer, self._loop)
+        call = _Call(exchange, handshake, ticket, self._open_socket, self._observer, self._loop)
         scope = self._scope(exchange, handshake.subprotocols, call)
         del handshake
         try:
@@ -127,6 +125,7 @@ class AsgiWebSocketGateway:
             call.fail(_INTERNAL_ERROR)
         finally:
             call.release()
+            ticket.over()
 
     def _scope(self, exchange: Exchange, subprotocols: list[str], call: _Call) -> Scope:
         """ASGI, "WebSocket Connection Scope"."""
@@ -175,6 +174,7 @@ class _Call:
         "_open_socket",
         "_socket",
         "_state",
+        "_ticket",
         "_waiters",
     )
 
@@ -182,18 +182,21 @@ class _Call:
         self,
         exchange: Exchange,
         handshake: Handshake,
+        ticket: Ticket,
         open_socket: OpenSocket,
         observer: Observer,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._exchange = exchange
         self._handshake: Handshake | None = handshake
+        self._ticket = ticket
         self._open_socket = open_socket
         self._observer = observer
         self._loop = loop
         self._state = _State.CONNECTING
         self._socket: SocketExchange | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        # Hardly ever more than one.
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
         self._connect_given = False
         self._end_given = False
         self._end_told = False
@@ -219,12 +222,11 @@ class _Call:
             if event is not None:
                 return event
             waiter = self._loop.create_future()
-            self._waiters.append(waiter)
+            self._waiters += (waiter,)
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
                 raise
 
     def _next_event(self) -> Message | None:
@@ -251,7 +253,7 @@ class _Call:
         if not self._end_told:
             self._tell_end()
         if self._waiters:
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters = self._waiters, ()
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -324,6 +326,7 @@ class _Call:
         for topic in self._awaited or ():
             socket.join(topic)
         self._awaited = None
+        self._ticket.opened(socket)
         self._wake()
 
     def _reject(self, message: Message) -> None:

@@ -39,7 +39,7 @@ log = logging.getLogger("twogate.worker")
 
 #: Seconds after the graceful timeout for what follows the last request: WebSockets' closing
 #: handshakes, lifespan shutdown, the project's own exit functions.
-LEEWAY = 1.0
+LEEWAY = 2.0
 
 _MOST_TRACEBACK = 16_384
 _SECONDS_BETWEEN_BEATS = 1.0

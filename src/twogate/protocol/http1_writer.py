@@ -6,6 +6,7 @@ keeps the application to it, and says afterwards whether the connection may be k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -38,6 +39,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # Copying a body of this size next to its head costs less than a second system call.
 _JOIN_LIMIT = 65536
+
+_EVENT_STREAM = re.compile(rb"content-type:[ \t]*text/event-stream[ \t]*(;|$)", re.IGNORECASE)
 
 #: A longer line is not remembered, and a cookie is not: they will hardly come again.
 _MEMORABLE = 256
@@ -325,6 +328,23 @@ class ResponseEncoder:
     def sends_body(self) -> bool:
         """Whether the body goes over the wire at all (not for HEAD, 204 and 304)."""
         return not (self._request.method == "HEAD" or self.status in (204, 304))
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether it is a stream of Server-Sent Events: a body of unknown length whose end is up to
+        us, because its client comes back for more."""
+        return (
+            self.status != 0
+            and self._declared is None
+            and self.sends_body
+            and any(map(_EVENT_STREAM.match, self._lines))
+        )
+
+    @property
+    def last_bytes(self) -> bytes:
+        """What completes a body of unknown length, of which each piece was encoded whole; nothing
+        else may be encoded then."""
+        return b"0\r\n\r\n" if self._framing == self._CHUNKED else b""
 
     def declare_length(self, length: int) -> None:
         """Set the length of the body when the application did not, before the head is encoded."""

@@ -8,7 +8,7 @@ nearly all traffic consists of: a short message in a single uncompressed frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, InvalidMethod, PayloadTooBig, ProtocolError
+from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import EXTERNAL_CLOSE_CODES, CloseCode, Frame, Opcode
 from websockets.headers import parse_subprotocol
@@ -50,12 +51,14 @@ Message: TypeAlias = str | bytes
 #: Messages shorter than this many bytes are not compressed: a packet goes out all the same.
 COMPRESS_FROM = 1024
 
-# RFC 6455 §5.5: the payload of a control frame has at most 125 bytes, two of which are the code.
-_MAX_REASON = 123
+# RFC 6455 §5.5: the payload of a control frame, and of a close frame without the code.
+_MAX_CONTROL = 125
+_MAX_REASON = _MAX_CONTROL - 2
 
 # FIN, no reserved bit, and the opcode: a message in one uncompressed frame.
 _WHOLE_TEXT = 0x81
 _WHOLE_BINARY = 0x82
+_WHOLE_PONG = 0x8A
 _NO_LIMIT = 1 << 62
 
 _WHOLE = (_WHOLE_TEXT, _WHOLE_BINARY)
@@ -133,15 +136,15 @@ class Handshake:
     :raises PeerError: the request breaks a rule of the handshake (→ 400, 405 or 426).
     """
 
-    __slots__ = ("_accept", "_extensions", "_protocol", "subprotocols")
+    __slots__ = ("_accept", "_agreed", "_extensions", "_limit", "subprotocols")
 
     def __init__(self, head: RequestHead, *, max_message_size: int, compression: bool) -> None:
-        self._protocol = protocol = ServerProtocol(
+        protocol = ServerProtocol(
             extensions=_DEFLATE if compression else None,
             state=OPEN,  # its own reader of requests is not needed
-            max_size=max_message_size or None,
             logger=cast("Any", _SILENT),
         )
+        self._limit = max_message_size or None
         if head.header(b"sec-websocket-version") != b"13":
             raise _wrong_version()
         headers = Headers(
@@ -150,6 +153,7 @@ class Handshake:
         response = protocol.accept(Request(head.raw_path.decode("latin-1"), headers, head.method))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             raise _explain(protocol.handshake_exc)
+        self._agreed = protocol.extensions
         self._accept = response.headers["Sec-WebSocket-Accept"].encode()
         self._extensions = response.headers.get("Sec-WebSocket-Extensions", "").encode()
         #: The subprotocols the client offers, in its order of preference.
@@ -183,7 +187,7 @@ class Handshake:
 
     def framing(self) -> WebSocketFraming:
         """What reads and writes the frames after the ``101``; to be called once."""
-        return WebSocketFraming(self._protocol)
+        return WebSocketFraming(self._limit, self._agreed)
 
     def _offered(self, subprotocol: str) -> str:
         if subprotocol not in self.subprotocols:
@@ -200,23 +204,29 @@ class WebSocketFraming:
     Feed bytes with :meth:`feed` and take events with :meth:`next_event` until it returns ``None``;
     what was not asked for is not decoded, so that a full queue also stops decompression.
 
-    :param protocol: after its handshake, in the state OPEN.
+    The protocol is made for the first frame that needs one: a WebSocket may live for hours and have
+    none before its last, and nothing of the handshake is left in it.
+
+    :param limit: bytes of one message, after decompression (→ 1009); ``None`` for no limit.
+    :param extensions: those that were agreed on.
     """
 
     __slots__ = (
         "_data",
         "_ended",
+        "_extensions",
         "_limit",
+        "_made",
         "_owed",
         "_partial",
         "_position",
-        "_protocol",
         "_text",
         "failed",
     )
 
-    def __init__(self, protocol: ServerProtocol) -> None:
-        self._protocol = protocol
+    def __init__(self, limit: int | None, extensions: Sequence[Extension] = ()) -> None:
+        self._extensions = extensions
+        self._made: ServerProtocol | None = None
         # Bytes fed; those before the position are done with.
         self._data = b""
         self._position = 0
@@ -228,12 +238,21 @@ class WebSocketFraming:
         self._ended = False
         #: Whether it ended because the peer broke a rule.
         self.failed = False
-        limit = protocol.max_message_size
         self._limit = _NO_LIMIT if limit is None else limit
-        if limit is not None and protocol.extensions:
-            # The protocol holds compressed frames to its limit, too, and what does not compress
-            # grows: by 5 bytes for each stored block, of 128 bytes at the least (RFC 1951 §3.2.4).
-            protocol.max_message_size = limit + limit // 16 + 64
+
+    @property
+    def _protocol(self) -> ServerProtocol:
+        protocol = self._made
+        if protocol is None:
+            limit = None if self._limit == _NO_LIMIT else self._limit
+            if limit is not None and self._extensions:
+                # It holds compressed frames to its limit, too, and what does not compress grows: by
+                # 5 bytes for each stored block, of 128 bytes at the least (RFC 1951 §3.2.4).
+                limit += limit // 16 + 64
+            protocol = ServerProtocol(state=OPEN, max_size=limit, logger=cast("Any", _SILENT))
+            protocol.extensions = list(self._extensions)
+            self._made = protocol
+        return protocol
 
     def feed(self, data: bytes) -> None:
         """Add bytes that came from the peer; ignored after a :class:`ClosedSocket`."""
@@ -277,9 +296,12 @@ class WebSocketFraming:
                     and length <= self._limit
                     and self._partial is None
                 ):
-                    self._position = end
                     payload = apply_mask(data[start:end], data[start - 4 : start])
+                    self._pass(end)
                     return payload if first == _WHOLE_BINARY else self._decode(payload)
+                if first == _WHOLE_PONG and end <= size and length <= _MAX_CONTROL:
+                    self._pass(end)  # that it came is all it says
+                    continue
             event = self._hand_over(end)
             if event is not None:
                 return event
@@ -287,19 +309,26 @@ class WebSocketFraming:
                 break
         return None
 
+    def _pass(self, end: int) -> None:
+        """The bytes before ``end`` are done with."""
+        if end == len(self._data):
+            self._data = b""
+            end = 0
+        self._position = end
+
     def answer(self) -> bytes:
         """What the protocol wants to be sent: pongs and the close frame; ``b""`` for nothing."""
-        return b"".join(self._protocol.data_to_send())
+        return b"".join(self._made.data_to_send()) if self._made is not None else b""
 
     def encode(self, message: Message) -> bytes:
         """Encode a message in one frame, compressed when it was negotiated and is worth it."""
-        if not self._protocol.extensions or len(message) < COMPRESS_FROM:
+        if not self._extensions or len(message) < COMPRESS_FROM:
             return encode_message(message)
         if isinstance(message, str):
             frame = Frame(Opcode.TEXT, message.encode())
         else:
             frame = Frame(Opcode.BINARY, message)
-        return frame.serialize(mask=False, extensions=self._protocol.extensions)
+        return frame.serialize(mask=False, extensions=self._extensions)
 
     def close(self, code: int, reason: str = "") -> bytes:
         """Begin the closing handshake: the close frame to send (RFC 6455 §7.1.2).
@@ -320,7 +349,7 @@ class WebSocketFraming:
         """Give the protocol a frame, or as much of it as has come."""
         data, begin = self._data, self._position
         available = min(end, len(data))
-        self._position = available
+        self._pass(available)
         self._owed = end - available
         protocol = self._protocol
         whole = begin == 0 and available == len(data)

@@ -13,12 +13,19 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-__all__ = ["Listener", "ring"]
+__all__ = ["Listener", "LocalBell", "ring"]
 
 _SUFFIX = ".bell"
+
+#: Nanoseconds between two times that a file system tells apart, and more.
+_TICK = 100_000_000
+
+#: The folder that was read last, when it was last changed, and its bells.
+_found: tuple[Path, int, list[Path]] | None = None
 
 _sends: tuple[int, socket.socket] | None = None
 
@@ -26,11 +33,23 @@ _sends: tuple[int, socket.socket] | None = None
 def ring(folder: Path) -> int:
     """Tell all listeners; returns how many there are. Any thread, never waits."""
     sender = _sender()
-    rung = 0
-    for path in folder.iterdir():
-        if path.suffix == _SUFFIX:
-            rung += _ring_one(sender, path)
-    return rung
+    return sum(_ring_one(sender, path) for path in _bells(folder))
+
+
+def _bells(folder: Path) -> list[Path]:
+    """The sockets in a folder, which is read again only when it was changed.
+
+    Reading it takes longer than ringing, and lets other threads have the interpreter at each name.
+    """
+    global _found
+    changed = folder.stat().st_mtime_ns
+    if _found is not None and _found[:2] == (folder, changed):
+        return _found[2]
+    bells = [path for path in folder.iterdir() if path.suffix == _SUFFIX]
+    # Else the next change might get the same time.
+    if time.time_ns() - changed > _TICK:
+        _found = (folder, changed, bells)
+    return bells
 
 
 def _ring_one(sender: socket.socket, path: Path) -> bool:
@@ -86,3 +105,21 @@ class Listener:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._path.unlink(missing_ok=True)
+
+
+class LocalBell:
+    """The bell of a folder, as a feed and who publishes want it.
+
+    :ivar folder: where it is rung.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def ring(self) -> None:
+        """Tell all listeners."""
+        ring(self.folder)
+
+    def listen(self, heard: Callable[[], None], topics: Callable[[], Collection[str]]) -> Listener:
+        """See :meth:`twogate.realtime.feed.Bell.listen`."""
+        return Listener(self.folder, heard)

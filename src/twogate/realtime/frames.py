@@ -28,6 +28,8 @@ class Kind(IntEnum):
     WAKE = 5
     #: Forget all messages and groups. No name, no body.
     FLUSH = 6
+    #: For the sockets that have joined a topic: the topic and a WebSocket frame. No name.
+    BROADCAST = 7
 
 
 class Frame(NamedTuple):

@@ -7,6 +7,7 @@ message costs here is one encoding and one call for each sink, past the applicat
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +61,10 @@ class HubStatistics:
     lost: int
 
 
+def _nothing() -> None:
+    pass
+
+
 def check_topic(topic: object) -> None:
     """Check the name of a topic.
 
@@ -77,6 +82,7 @@ class Hub:
 
     :param backlog: bytes that may wait for one sink; one frame may be larger.
     :param slow_reader: what happens beyond that, :data:`CLOSE` or :data:`DROP_OLDEST`.
+    :ivar occupied: called before the first sink joins, and about once a second while there are any.
     """
 
     __slots__ = (
@@ -89,6 +95,7 @@ class Hub:
         "closes",
         "dropped",
         "lost",
+        "occupied",
         "taken",
         "waiting",
     )
@@ -104,11 +111,14 @@ class Hub:
         self.dropped = 0
         self.closed = 0
         self.lost = 0
+        self.occupied: Callable[[], None] = _nothing
         self._told = (0, 0, 0)
         self._warn_at = 0.0
 
     def join(self, topic: str, sink: Sink) -> None:
         """Let a sink have what is said to a topic from now on; once, however often it joins."""
+        if not self._joined:
+            self.occupied()
         sinks = self._topics.get(topic)
         if sinks is None:
             sinks = self._topics[topic] = set()
@@ -180,6 +190,8 @@ class Hub:
 
         :param now: seconds of any clock that never goes back, always the same.
         """
+        if self._joined:
+            self.occupied()
         counted = (self.dropped, self.closed, self.lost)
         if counted == self._told or now < self._warn_at:
             return

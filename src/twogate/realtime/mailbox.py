@@ -211,6 +211,21 @@ class Mailbox:
             del self._groups_of[channel]
             self._abandoned.discard(channel)
 
+    def has_members(self, group: str) -> bool:
+        """Whether any channel is a member of a group."""
+        return group in self._groups
+
+    def memberships(self) -> dict[str, dict[str, float]]:
+        """By group its channels, and for how many seconds each has been a member."""
+        with self._lock:
+            now = self._clock()
+            for group, members in list(self._groups.items()):
+                self._expire_members(group, members)
+            return {
+                group: {channel: now - since for channel, since in members.items()}
+                for group, members in self._groups.items()
+            }
+
     def _expire_members(self, group: str, members: dict[str, float]) -> None:
         """The oldest memberships come first: one that is renewed goes to the end."""
         oldest = self._clock() - self._group_expiry

@@ -249,7 +249,7 @@ class Node:
             if not decoder.error:
                 return
             self.broken_links += 1
-            logger.warning("Channel layer closed a connection: %s.", decoder.error)
+            logger.warning("Closed a connection of another process: %s.", decoder.error)
         self._selector.unregister(sock)
         sock.close()
 
@@ -275,5 +275,5 @@ def _guarded(call: Callable[[], _T]) -> _T | None:
     try:
         return call()
     except Exception:
-        logger.exception("The channel layer's thread met an error and goes on.")
+        logger.exception("The thread for other processes met an error and goes on.")
         return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Drops", "Reason", "Statistics"]
+__all__ = ["Drops", "Reason", "Reporter", "Statistics"]
 
 logger = logging.getLogger("twogate.realtime")
 
@@ -71,14 +72,22 @@ class Drops:
     """Counts what is dropped, and has it logged, once a minute at most.
 
     :param notify: called with the first drop of a line: have :meth:`report` called some time.
+    :param who: has dropped them, for the log.
     :param clock: seconds; for tests.
+    :param words: the reasons, and what the log says of each.
     """
 
     def __init__(
-        self, notify: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        notify: Callable[[], None],
+        who: str = "Channel layer",
+        clock: Callable[[], float] = time.monotonic,
+        words: Mapping[str, str] = _IN_WORDS,
     ) -> None:
         self._notify = notify
+        self._who = who
         self._clock = clock
+        self._words = words
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._pending: Counter[str] = Counter()
@@ -86,9 +95,10 @@ class Drops:
         self._since = 0.0
         self._last_line = float("-inf")
 
-    def add(self, reason: Reason, count: int, example: str) -> None:
+    def add(self, reason: str, count: int, example: str) -> None:
         """Count drops.
 
+        :param reason: one of the words; here :data:`Reason`.
         :param example: the group or channel of one of them.
         """
         if not count:
@@ -119,15 +129,34 @@ class Drops:
             self._last_line = now
             seconds, example = now - self._since, self._example
         logger.warning(
-            "Channel layer dropped %d messages in %.0f s, the first for %r: %s.",
+            "%s dropped %d messages in %.0f s, the first for %r: %s.",
+            self._who,
             pending.total(),
             seconds,
             example,
-            ", ".join(f"{count} {_IN_WORDS[reason]}" for reason, count in pending.items()),
+            ", ".join(f"{count} {self._words[reason]}" for reason, count in pending.items()),
         )
         return None
 
     def counts(self) -> dict[str, int]:
-        """All drops since the start, by :data:`Reason`."""
+        """All drops since the start, by reason."""
         with self._lock:
-            return {reason: self._counts[reason] for reason in _IN_WORDS}
+            return {reason: self._counts[reason] for reason in self._words}
+
+
+class Reporter:
+    """Has drops logged where nothing else runs that could: by a timer, when there are any."""
+
+    def __init__(self, who: str, words: Mapping[str, str]) -> None:
+        self.drops = Drops(self._later, who, words=words)
+        atexit.register(self.drops.report, at_once=True)
+
+    def _later(self, seconds: float = DELAY) -> None:
+        timer = threading.Timer(seconds, self._report)
+        timer.daemon = True
+        timer.start()
+
+    def _report(self) -> None:
+        wait = self.drops.report()
+        if wait is not None:
+            self._later(wait)

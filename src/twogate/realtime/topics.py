@@ -1,24 +1,39 @@
 """Topics for the code of a project: a socket joins, anybody says something to those who have.
 
 :func:`broadcast` may be called from any thread: it hands the message over to each loop of this
-process. Other processes are reached by whatever :func:`carry` was given. The servers of this
-process attach their hubs; nothing here knows one.
+process, and to a carrier that takes it to other processes. That is what :func:`carry` was given, or
+what a Django project's settings say. The servers of this process attach their hubs; nothing here
+knows one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from twogate.errors import RealtimeError
 from twogate.protocol.websocket import Message, encode_message
 from twogate.realtime.hub import Hub, check_topic
 
-__all__ = ["EXTENSION", "Publish", "attach", "broadcast", "carry", "deliver_here", "join", "leave"]
+__all__ = [
+    "EXTENSION",
+    "MAX_FRAME",
+    "Carrier",
+    "attach",
+    "broadcast",
+    "carry",
+    "deliver_here",
+    "join",
+    "leave",
+    "statistics",
+]
 
 logger = logging.getLogger("twogate.realtime")
 
@@ -27,14 +42,32 @@ logger = logging.getLogger("twogate.realtime")
 #: called from any thread, and before the WebSocket is accepted.
 EXTENSION = "twogate.broadcast"
 
-#: Takes a topic and a message to the other processes. Any thread; must not block.
-Publish: TypeAlias = Callable[[str, Message], None]
+#: Its ``find()`` returns the carrier of a Django project, or ``None`` before it has its settings.
+_PROJECT = "twogate.django.carriers"
 
+#: Bytes of a message with its head, at most.
+MAX_FRAME = 1 << 24
 #: Bytes that may wait to be handed over to one loop, with about what Python adds to each message.
 _MOST_WAITING = 1 << 24
 _OVERHEAD = 200
 #: Frames written before the loop's other work has its turn; some milliseconds.
 _TURN = 1000
+
+
+class Carrier(Protocol):
+    """Takes messages to the other processes, whose :func:`deliver_here` is to be called."""
+
+    def publish(self, topic: str, frame: bytes) -> None:
+        """Send a whole WebSocket frame to all others. Any thread; never waits and never raises."""
+
+    def listen(self) -> None:
+        """Deliver here what others publish, from now on: somebody has joined a topic.
+
+        Called on a loop, about once a second; never raises.
+        """
+
+    def statistics(self) -> Any:
+        """Numbers of this process, as a dataclass."""
 
 
 # For consumers.
@@ -85,40 +118,77 @@ def _why_not(scope: Any) -> str:
 def broadcast(topic: str, message: Message) -> None:
     """Send a message to every WebSocket that has joined a topic. Any thread; never waits.
 
-    On a server's own loop it is written before this returns. From another thread it is handed over,
-    and messages of one thread keep their order.
+    In a Django project it reaches all its processes, and may be called in any of them. On a
+    server's own loop it is written before this returns. From another thread it is handed over, and
+    messages of one thread keep their order.
 
-    :param message: text or bytes, for one text or binary WebSocket message.
+    :param message: text or bytes, for one text or binary WebSocket message; 16 MiB with its head.
     :raises TypeError: the topic is no string, or the message neither text nor bytes.
-    :raises ValueError: the topic is empty or too long, or the text is not Unicode (it has a
-        surrogate).
+    :raises ValueError: the topic is empty or too long, the message is too long, or the text is not
+        Unicode (it has a surrogate).
     """
-    deliver_here(topic, message)
-    if _publish is not None:
-        _publish(topic, message)
+    check_topic(topic)
+    frame = _encode(message)
+    deliver_here(topic, frame)
+    carrier = _carrier or _find_carrier()
+    if carrier is not None:
+        carrier.publish(topic, frame)
     elif not _inboxes:
         _warn_of_silence()
 
 
-def deliver_here(topic: str, message: Message) -> None:
-    """:func:`broadcast` for this process only: for what other processes have published."""
-    check_topic(topic)
+def _encode(message: Message) -> bytes:
     if not isinstance(message, str | bytes):
         raise TypeError(
             f"A message is text or bytes, not {type(message).__name__}; use json.dumps() for data."
         )
     frame = encode_message(message)
+    if len(frame) > MAX_FRAME:
+        raise ValueError(
+            f"The message makes a frame of {len(frame)} bytes; {MAX_FRAME} are the most."
+            " Broadcast where to find it."
+        )
+    return frame
+
+
+def deliver_here(topic: str, frame: bytes) -> None:
+    """Write a WebSocket frame to all who have joined a topic in this process. Any thread."""
     for inbox in _inboxes:
         inbox.put(topic, frame)
 
 
-def carry(publish: Publish | None) -> None:
-    """Let :func:`broadcast` reach other processes, whose :func:`deliver_here` is to be called.
+def carry(carrier: Carrier | None) -> None:
+    """Let :func:`broadcast` reach other processes by this carrier, whatever the settings say.
 
-    :param publish: see :data:`Publish`; ``None`` for this process alone, as in the beginning.
+    :param carrier: ``None`` for this process alone.
     """
-    global _publish
-    _publish = publish
+    global _carrier, _carrier_is_chosen
+    with _changing:
+        _carrier, _carrier_is_chosen = carrier, True
+
+
+def statistics() -> Any:
+    """The carrier's, see :meth:`Carrier.statistics`; ``None`` when there is none."""
+    return None if _carrier is None else _carrier.statistics()
+
+
+def _find_carrier() -> Carrier | None:
+    """The carrier that the project's settings ask for, if this process has any."""
+    global _carrier, _carrier_is_chosen
+    if _carrier_is_chosen or sys.modules.get("django.conf") is None:
+        return _carrier
+    find = importlib.import_module(_PROJECT).find
+    with _changing:
+        if not _carrier_is_chosen:
+            _carrier = find()
+            _carrier_is_chosen = _carrier is not None
+        return _carrier
+
+
+def _listen() -> None:
+    carrier = _carrier or _find_carrier()
+    if carrier is not None:
+        carrier.listen()
 
 
 def attach(hub: Hub, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
@@ -128,6 +198,7 @@ def attach(hub: Hub, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
     :return: detaches it; to be called before the loop is closed.
     """
     inbox = _Inbox(hub, loop)
+    hub.occupied = _listen
     _change(lambda inboxes: (*inboxes, inbox))
     return lambda: _change(lambda inboxes: tuple(each for each in inboxes if each is not inbox))
 
@@ -179,7 +250,8 @@ class _Inbox:
         self._loop.call_soon(self._deliver)
 
 
-_publish: Publish | None = None
+_carrier: Carrier | None = None
+_carrier_is_chosen = False
 #: Of the servers in this process; replaced as a whole, so that reading takes no lock.
 _inboxes: tuple[_Inbox, ...] = ()
 _changing = threading.Lock()
@@ -200,3 +272,12 @@ def _warn_of_silence() -> None:
             "broadcast() reaches nobody: no server runs in this process, and nothing carries"
             " topics to others. This is said once."
         )
+
+
+def _after_fork() -> None:
+    """In the child: the loops are the parent's, and are reached as those of any other process."""
+    global _inboxes, _changing
+    _inboxes, _changing = (), threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,6 +1,6 @@
-"""What a pytest process needs in order to run channels_redis' tests on the local layer.
+"""What a pytest process needs in order to run channels_redis' tests on a layer of ours.
 
-Puts a local layer where their modules would be, and runs coroutines: the few features of
+Puts it where theirs would be, and runs coroutines: the few features of
 pytest-asyncio and async_timeout that they use. Loaded before their tests are imported.
 """
 
@@ -23,7 +23,7 @@ from twogate.realtime import LocalChannelLayer
 
 #: The layers of the test that runs. Each is closed after it, for what it then has to say in the log
 #: would be another test's.
-made: list[AsRedisLayer] = []
+made: list[Any] = []
 
 
 class AsRedisLayer(LocalChannelLayer):
@@ -41,6 +41,24 @@ class AsRedisLayer(LocalChannelLayer):
         """There are no connections that only one loop can use."""
 
 
+def over_redis() -> None:
+    """Put the layer over Redis where theirs is."""
+    import channels_redis.core
+    import channels_redis.pubsub
+
+    from twogate.realtime.redis_layer import RedisLayer
+
+    class InTheirPlace(RedisLayer):
+        """With the one Redis of the run, whatever hosts they name."""
+
+        def __init__(self, hosts: object = None, prefix: str = "asgi", **options: Any) -> None:
+            super().__init__(os.environ["THEIRS_REDIS"], prefix=prefix, **options)
+            made.append(self)
+
+    channels_redis.core.RedisChannelLayer = InTheirPlace
+    channels_redis.pubsub.RedisPubSubChannelLayer = InTheirPlace
+
+
 def module(name: str, **content: object) -> None:
     sys.modules[name] = ModuleType(name)
     sys.modules[name].__dict__.update(content)
@@ -49,7 +67,11 @@ def module(name: str, **content: object) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     settings.configure(SECRET_KEY="theirs")
     config.addinivalue_line("markers", "asyncio: a coroutine")
-    module("async_timeout", timeout=asyncio.timeout)
+    if "async_timeout" not in sys.modules:
+        module("async_timeout", timeout=asyncio.timeout)
+    if os.environ["THEIRS_REDIS"]:
+        over_redis()
+        return
     module("channels_redis")
     module("channels_redis.core", RedisChannelLayer=AsRedisLayer, ChannelFull=ChannelFull)
     module("channels_redis.pubsub", RedisPubSubChannelLayer=AsRedisLayer)
