@@ -23,3 +23,29 @@ def test_the_app_passes_djangos_checks(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("twogate twogate\n")
+
+
+def test_staticfiles_find_and_collect_the_client(tmp_path: Path) -> None:
+    script = f"""
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+settings.configure(
+    INSTALLED_APPS=["twogate", "django.contrib.staticfiles"],
+    STATIC_URL="/static/", STATIC_ROOT={str(tmp_path / "static")!r},
+    STORAGES={{"staticfiles": {{
+        "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
+    }}}},
+)
+django.setup()
+call_command("check")
+call_command("collectstatic", "--no-input")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], env=Shell(tmp_path).environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    client = tmp_path / "static" / "twogate" / "live.js"
+    assert "export function connect(" in client.read_text(encoding="utf-8")
