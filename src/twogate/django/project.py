@@ -67,7 +67,7 @@ def load(config: Config) -> Applications:
 
 def _prepare_traces(config: Config) -> None:
     """Wrap Django before the project gets hold of it."""
-    if not all(map(_is_local, config.bind)):
+    if not all(map(is_local, config.bind)):
         raise ProjectError(
             "--trace keeps what requests carry, and others can reach this address.",
             "Bind to 127.0.0.1, or leave --trace out.",
