@@ -20,6 +20,7 @@ def test_a_new_project_passes_its_tests_and_is_served(tmp_path: Path, features: 
         env=shell.environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert tested.returncode == 0, tested.stderr
+    assert "no issues (0 silenced)" in tested.stdout + tested.stderr
     with shell.serving() as served:
         assert "through WSGI" in served.get("/")[1].replace("<strong>", "")
         assert "through ASGI" in served.get("/clock/")[1].replace("<strong>", "")
