@@ -46,7 +46,7 @@ BAD: dict[str, list[Any]] = {
 
 
 def test_every_field_with_a_value_for_users_is_an_option() -> None:
-    private = {"warnings", "_sources"}
+    private = {"warnings", "trace_folder", "_sources"}
     names = set(inspect.get_annotations(Config)) - private
     assert names == set(BY_NAME)
 

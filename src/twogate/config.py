@@ -38,6 +38,7 @@ class Option:
     :ivar aliases: other spellings of the flag.
     :ivar metavar: what stands for the value in the help; ``""`` for a switch.
     :ivar many: the flag may be repeated.
+    :ivar alone: the value when the flag is given without one; ``None`` where it needs one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Option:
     aliases: tuple[str, ...] = ()
     metavar: str = ""
     many: bool = False
+    alone: Any = None
 
     @property
     def flag(self) -> str:
@@ -274,10 +276,11 @@ def option(
     *aliases: str,
     metavar: str = "",
     many: bool = False,
+    alone: Any = None,
 ) -> Any:
     """Declare an option as a field of :class:`Config`."""
     make = {"default_factory": default.copy} if isinstance(default, list) else {"default": default}
-    declared = Option("", default, check, description, group, aliases, metavar, many)
+    declared = Option("", default, check, description, group, aliases, metavar, many, alone)
     return field(**make, metadata={"option": declared})
 
 
@@ -468,6 +471,17 @@ class Config:
         [], strings, "development",
         "Watch this folder too. May be repeated.", metavar="PATH", many=True,
     )
+    trace: int = option(
+        0, integer(0, 200), "development",
+        "Record requests and keep the last N (50), shown at /__twogate__/traces/ to this machine"
+        " alone; needs DEBUG.",
+        metavar="N", alone=50,
+    )
+    stall_threshold: float = option(
+        0.1, seconds, "development",
+        "With --reload or DEBUG, tell which code holds the event loop for so long; 0 never does.",
+        metavar="SECONDS",
+    )
     traceback: bool = option(
         False, switch, "development", "Show the traceback of an error that stops Twogate.",
     )
@@ -475,6 +489,8 @@ class Config:
     # fmt: on
     #: Lines for the start-up message: what looks wrong and is not an error.
     warnings: list[str] = field(default_factory=list)
+    #: Where the workers keep what ``--trace`` records; set by the command.
+    trace_folder: str = ""
     _sources: dict[str, str] = field(default_factory=dict, repr=False)
 
     def source(self, name: str) -> str:

@@ -18,6 +18,7 @@ from twogate.protocol.events import RequestHead
 
 if TYPE_CHECKING:
     from twogate.sessions import SessionStore
+    from twogate.trace.tracer import Tracer
 
 __all__ = ["Applications", "Choice", "Chooser", "Dispatcher"]
 
@@ -57,6 +58,7 @@ class Applications:
     :ivar websocket_origins: the project's own word in place of the option's default.
     :ivar sessions: what opens WebSockets and may end before them, or ``None``.
     :ivar debug: show the choice in a ``Server-Timing`` header.
+    :ivar tracer: records each request, or ``None``.
     :ivar notes: lines for the start-up message: the gateways found, URL patterns per gateway, what
         looks wrong (those start with ``"warning: "``).
     """
@@ -69,6 +71,7 @@ class Applications:
     websocket_origins: list[str] | None = None
     sessions: SessionStore | None = None
     debug: bool = False
+    tracer: Tracer | None = None
     notes: list[str] = field(default_factory=list)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 
 __all__ = [
     "ApplicationError",
@@ -55,11 +56,13 @@ class ProjectError(TwogateError):
 
     :param message: the cause, in one sentence that names the file, module or setting.
     :param mend: what to do about it.
+    :param place: the file and line of the project's code to look at, where one is known.
     """
 
-    def __init__(self, message: str, mend: str = "") -> None:
+    def __init__(self, message: str, mend: str = "", place: tuple[Path, int] | None = None) -> None:
         self.message = message
         self.mend = mend
+        self.place = place
         super().__init__(f"{message}\n{mend}" if mend else message)
 
 

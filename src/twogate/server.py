@@ -30,6 +30,7 @@ from twogate.gateway.lifespan import Lifespan
 from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
 from twogate.observe.observer import Observer
+from twogate.observe.stalls import StallWatch
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
 from twogate.realtime.hub import Hub
@@ -75,12 +76,15 @@ class Server:
     def __init__(self, applications: Applications, config: Config, observer: Observer) -> None:
         self._applications = applications
         self._config = config
+        if applications.tracer is not None:
+            observer = applications.tracer.listening(observer)
         self._observer = _Counter(observer)
         self._observer.on_limit = self._retire
         self._listeners: list[asyncio.AbstractServer] = []
         #: The listening sockets once more, for :meth:`_accept_the_rest`.
         self._spares: list[socket.socket] = []
         self._started = False
+        self._stalls: StallWatch | None = None
         #: Set by :meth:`stop`: the one end there is.
         self._end: asyncio.Task[None] | None = None
         #: Called once, when ``max_requests`` have been answered.
@@ -103,6 +107,8 @@ class Server:
         self._context = self._make_context(loop)
         self._detach_hub = topics.attach(self._context.hub, loop)
         self._started = True
+        if config.stall_threshold and (config.reload or self._applications.debug):
+            self._stalls = StallWatch(loop, config.stall_threshold)
         self._sweep()
         self._observer.limit = _with_jitter(config.max_requests, config.max_requests_jitter)
         for sock in sockets:
@@ -139,12 +145,16 @@ class Server:
             hub=Hub(config.websocket_broadcast_buffer, config.websocket_slow_reader),
         )
 
-    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Dispatcher:
-        applications, config = self._applications, self._config
+    def _make_dispatcher(self, loop: asyncio.AbstractEventLoop) -> Callable[[Exchange], None]:
+        applications, config, tracer = self._applications, self._config, self._applications.tracer
         wsgi = asgi = websocket = None
         if applications.wsgi is not None:
             wsgi = WsgiGateway(
-                applications.wsgi, self._threads, self._observer, multiprocess=config.workers > 1
+                applications.wsgi,
+                self._threads,
+                self._observer,
+                multiprocess=config.workers > 1,
+                around=tracer.running if tracer is not None else None,
             )
         self._asgi: AsgiGateway | None = None
         self._websocket: AsgiWebSocketGateway | None = None
@@ -167,13 +177,14 @@ class Server:
                 compression=config.websocket_compression,
             )
             self._admission = websocket = self._make_admission(self._websocket, loop)
-        return Dispatcher(
+        dispatch = Dispatcher(
             wsgi=wsgi,
             asgi=asgi,
             websocket=websocket,
             chooser=applications.chooser,
             forced=config.gateway,
         )
+        return dispatch if tracer is None else tracer.dispatching(dispatch)
 
     def _make_admission(
         self, gateway: AsgiWebSocketGateway, loop: asyncio.AbstractEventLoop
@@ -225,6 +236,8 @@ class Server:
 
     async def _stop(self, graceful_timeout: float) -> None:
         context = self._context
+        if self._stalls is not None:
+            self._stalls.stop()
         deadline = context.loop.time() + graceful_timeout
         context.draining = True
         await self._stop_accepting()

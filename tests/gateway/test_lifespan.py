@@ -85,7 +85,12 @@ def live(
 
 
 def records(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.levelno >= level]
+    """What was said about the lifespan; threads of others may have something to say, too."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= level and record.name == "twogate.lifespan"
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -61,13 +61,19 @@ class Shell:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
+    def serving(
+        self, *arguments: str, waits: str = URL
+    ) -> contextlib.AbstractContextManager[Served]:
+        return self.running("-m", "twogate", "serve", "-b", "127.0.0.1:0", *arguments, waits=waits)
+
     @contextlib.contextmanager
-    def serving(self, *arguments: str, waits: str = URL) -> Iterator[Served]:
+    def running(self, *arguments: str, waits: str = URL, cwd: str = ".") -> Iterator[Served]:
+        """A server that Python is told to run; ``waits`` is what it says when it has started."""
         log = self.folder / "stderr.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "twogate", "serve", "-b", "127.0.0.1:0", *arguments],
-                cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=errors,
+                [sys.executable, *arguments], cwd=self.folder / cwd, env=self.environment,
+                stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
         try:
             yield Served(self, process, log, waits)

@@ -22,6 +22,7 @@ from twogate.protocol.websocket import encode_frame, encode_message
 
 from .conftest import Serve, Site, environment
 from .crowd import Subscriber, ask, crowd, run, until
+from .workers import asleep
 
 FILES = {
     "mysite/consumers.py": """
@@ -141,13 +142,10 @@ async def crowds(
     async with contextlib.AsyncExitStack() as stack:
         found: dict[int, list[Subscriber]] = {}
         while len(found) < 2 or min(map(len, found.values())) < each:
-            (member,) = await stack.enter_async_context(crowd(site, 1, f"/{room}/"))
-            await until(lambda: len(member.received) > 2)  # noqa: B023
-            pid = int(take_frame(member))
-            if len(found.setdefault(pid, [])) < each:
-                found[pid].append(member)
-            else:
-                member.transport.abort()
+            with asleep(pid for pid, members in found.items() if len(members) == each):
+                (member,) = await stack.enter_async_context(crowd(site, 1, f"/{room}/"))
+                await until(lambda: len(member.received) > 2)  # noqa: B023
+            found.setdefault(int(take_frame(member)), []).append(member)
         yield found
 
 

@@ -7,8 +7,8 @@ import signal
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from .conftest import Serve, Site
+from .workers import asleep
 
 SOCKETS = 200
 ENDLESS = 5  # streams of each kind
@@ -295,17 +296,33 @@ class Crowd:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.ends: list[tuple[int, str, float]] = []  # code, worker, when
+        self._worker = ""  # the one that answered last
 
     @asynccontextmanager
-    async def opened(self, count: int) -> Any:
+    async def opened(self, count: int) -> AsyncIterator[None]:
+        async with self._open(count):
+            yield
+
+    @asynccontextmanager
+    async def opened_on_two(self, count: int) -> AsyncIterator[None]:
+        """Half of them on the one worker, half on the other."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._open(1))
+            with asleep({int(self._worker)}):
+                await stack.enter_async_context(self._open(count // 2))
+            with asleep({int(self._worker)}):
+                await stack.enter_async_context(self._open(count - count // 2 - 1))
+            yield
+
+    @asynccontextmanager
+    async def _open(self, count: int) -> AsyncIterator[None]:
         tasks = []
         ready = asyncio.Semaphore(0)
         for number in range(count):
-            tasks.append(
-                asyncio.create_task(self._one("sync" if number % 10 == 0 else "socket", ready))
-            )
-            if number % 20 == 19:
-                for _ in range(20):
+            path = "sync" if number % 10 == 9 else "socket"
+            tasks.append(asyncio.create_task(self._one(path, ready)))
+            if number % 20 == 19 or number == count - 1:
+                for _ in range(number % 20 + 1):
                     await ready.acquire()
         try:
             yield
@@ -317,7 +334,7 @@ class Crowd:
     async def _one(self, path: str, ready: asyncio.Semaphore) -> None:
         url = f"ws://{self._site.host}:{self._site.port}/{path}/"
         async with connect(url, open_timeout=30, compression=None) as socket:
-            worker = str(await socket.recv())
+            worker = self._worker = str(await socket.recv())
             ready.release()
             try:
                 await socket.recv()
@@ -341,7 +358,7 @@ def test_a_reload_ends_sockets_and_streams_gently_and_loses_nothing(
         crowd, pages = Crowd(site), Pages(site)
         subscribers = [Subscriber(site) for _ in range(SUBSCRIBERS)]
         streams = [Stream(site) for _ in range(2 * ENDLESS)]
-        async with crowd.opened(SOCKETS), asyncio.TaskGroup() as group:
+        async with crowd.opened_on_two(SOCKETS), asyncio.TaskGroup() as group:
             following = [group.create_task(each.follow()) for each in subscribers]
             reading = [group.create_task(pages.for_ever()) for _ in range(4)]
             for number, stream in enumerate(streams):

@@ -28,7 +28,7 @@ ROOT_URLCONF = "site_urls"
 ASGI_APPLICATION = "site_asgi.application"
 INSTALLED_APPS = [
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
-    "django.contrib.staticfiles", "twogate.django",
+    "twogate", "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

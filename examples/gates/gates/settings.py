@@ -18,6 +18,7 @@ DEBUG = os.environ.get("GATES_DEBUG", "1") == "1"
 ALLOWED_HOSTS = os.environ.get("GATES_ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]").split()
 
 INSTALLED_APPS = [
+    "twogate",  # its browser client, live.js; first, so that `manage.py runserver` is Twogate's
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -25,7 +26,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
-    "twogate.django",  # for its browser client, live.js
     "pages",
     "chat",
 ]

@@ -32,6 +32,8 @@ def add_option(group: Any, option: Option) -> None:
         kind = {"action": argparse.BooleanOptionalAction}
     else:
         kind["metavar"] = option.metavar
+    if option.alone is not None:
+        kind.update(nargs="?", const=option.alone)
     group.add_argument(*flags, dest=option.name, default=None, help=described, **kind)
 
 

@@ -6,7 +6,11 @@ It runs in the process that the user started; the applications are loaded by the
 from __future__ import annotations
 
 import argparse
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from typing import Any
 
 from twogate.cli.configure import add_option, add_project, configure, spell
@@ -118,4 +122,18 @@ def _start(config: Config) -> int:
     if config.wsgi is None and config.asgi is None:
         find_project(config)  # here, where its absence can be told plainly
     logs.configure(config)
+    if config.trace:
+        config.trace_folder = _make_folder()
     return supervisor.serve(config, load=LOADER, observer=logs.make_observer, announce=announce)
+
+
+def _make_folder() -> str:
+    """A folder of our own for the traces of all workers, until this process ends."""
+    folder, owner = tempfile.mkdtemp(prefix="twogate-traces-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # the workers run exit functions, too
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder

@@ -87,7 +87,9 @@ def _settings_in(manage: Path) -> str:
         tree = ast.parse(manage.read_bytes())
     except SyntaxError as error:
         raise ProjectError(
-            f"{manage}, line {error.lineno}: SyntaxError: {error.msg}", "Mend that line."
+            f"{manage}, line {error.lineno}: SyntaxError: {error.msg}",
+            "Mend that line.",
+            (manage, error.lineno or 1),
         ) from error
     named = [name for node in ast.walk(tree) for name in _settings_named_by(node)]
     if not named:

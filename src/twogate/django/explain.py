@@ -43,7 +43,9 @@ def explain(error: BaseException, doing: str) -> ProjectError:
     if file is None:
         return ProjectError(f"{doing} failed: {what}", _mend(error, None))
     where = f"{_relative(file)}, line {line}"
-    return ProjectError(f"{where}: {what}\nThis stopped Twogate while {doing}.", _mend(error, file))
+    return ProjectError(
+        f"{where}: {what}\nThis stopped Twogate while {doing}.", _mend(error, file), (file, line)
+    )
 
 
 def missing_attribute(module: ModuleType, name: str, setting: str) -> ProjectError:
@@ -118,6 +120,11 @@ def _mend(error: BaseException, file: Path | None) -> str:
         return _mend_name(error, file)
     if isinstance(error, ModuleNotFoundError):
         return _mend_module(error, file)
+    if isinstance(error, ImportError) and "partially initialized module" in str(error):
+        return (
+            "These modules import each other. Import one of them inside the function that needs it,"
+            " or move what both need to a third."
+        )
     if isinstance(error, ImportError):
         return f"Check the spelling of what is imported{_from_module(error)}."
     if type(error).__name__ == "ImproperlyConfigured" and "URLconf" in str(error):

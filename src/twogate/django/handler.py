@@ -31,6 +31,7 @@ from twogate.django.middleware import (
     is_coroutine_function,
     is_plain,
     on_thread,
+    watched,
 )
 from twogate.django.sync_stream import from_thread
 from twogate.protocol.headers import BoundedMemo
@@ -83,14 +84,15 @@ class Handler(base.BaseHandler):  # type: ignore[misc]
             if is_plain(middleware):
                 chain = chain.around(middleware, awaited)
             else:
-                chain = Chain((), Middleware(middleware, awaited))
+                chain = Chain((), Middleware(watched(middleware, middleware), awaited))
         # Last: others take it for the sign that all is loaded.
         self._middleware_chain: Any = chain.run_async if is_async else chain.run
 
     def _add_hooks(self, middleware: Any, is_async: bool) -> None:
         adapt = self.adapt_method_mode
         if hasattr(middleware, "process_view"):
-            self._view_middleware.insert(0, adapt(is_async, middleware.process_view))
+            hook = watched(middleware.process_view, middleware, "process_view")
+            self._view_middleware.insert(0, adapt(is_async, hook))
         if hasattr(middleware, "process_template_response"):
             self._template_response_middleware.append(
                 adapt(is_async, middleware.process_template_response)

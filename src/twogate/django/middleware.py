@@ -28,11 +28,28 @@ from django.utils.deprecation import MiddlewareMixin
 from twogate.django.late import stand_in
 from twogate.django.rules import Rule, rule_of
 
-__all__ = ["Chain", "Core", "Middleware", "is_plain", "on_thread"]
+__all__ = ["Chain", "Core", "Middleware", "is_plain", "on_thread", "watch_hooks", "watched"]
 
 Hook: TypeAlias = Callable[..., Any]
 #: On a thread: call what makes the response, then the hooks on the way back.
 Complete: TypeAlias = Callable[[Callable[[HttpRequest], Any], HttpRequest], Any]
+
+#: Wraps a middleware, or one of its hooks, while the middleware is loaded, for those who record
+#: its calls: takes what is called, the middleware, and the hook's name or ``""``.
+Watch: TypeAlias = Callable[[Hook, Any, str], Hook]
+_watch: Watch | None = None
+
+
+def watch_hooks(watch: Watch) -> None:
+    """Let each hook that is loaded from now on be wrapped; it is to stay sync, or async."""
+    global _watch
+    _watch = watch
+
+
+def watched(call: Hook, middleware: Any, name: str = "") -> Hook:
+    """What is called for a middleware or a hook: itself, unless somebody records."""
+    return call if _watch is None else _watch(call, middleware, name)
+
 
 #: What :meth:`Inner.on_thread` returns when a thread cannot go on by itself.
 UNFINISHED = object()
@@ -99,7 +116,10 @@ def is_plain(middleware: Any) -> bool:
 def _hook(middleware: Any, name: str) -> Hook | None:
     hook: Hook | None = getattr(middleware, name, None)
     kind = type(middleware)
-    return hook and stand_in(f"{kind.__module__}.{kind.__qualname__}.{name}", hook)
+    if hook is None:
+        return None
+    stand = stand_in(f"{kind.__module__}.{kind.__qualname__}.{name}", hook)
+    return watched(stand, middleware, name)
 
 
 class Inner(Protocol):
@@ -331,7 +351,7 @@ class Core:
     def add_hooks(self, middleware: Any) -> None:
         """Note the hooks of a middleware outside those noted before."""
         if hasattr(middleware, "process_view"):
-            hook = middleware.process_view
+            hook = watched(middleware.process_view, middleware, "process_view")
             rule = rule_of(middleware, "process_view")
             self._view_hooks.insert(0, (hook, iscoroutinefunction(hook), rule))
         if hasattr(middleware, "process_template_response"):

@@ -27,7 +27,19 @@ from twogate.observe import logs
 if TYPE_CHECKING:
     from twogate.django.chooser import Counts
 
-__all__ = ["load"]
+__all__ = [
+    "beside",
+    "count_views",
+    "entry_point",
+    "http_side",
+    "import_from",
+    "is_local",
+    "layer_is_in_memory",
+    "load",
+    "set_origins",
+    "set_up",
+    "split_name",
+]
 
 _HINT = {
     "wsgi": "from django.core.wsgi import get_wsgi_application",
@@ -40,13 +52,47 @@ def load(config: Config) -> Applications:
 
     :raises ProjectError: it cannot be found or loaded; says what to mend.
     """
+    if config.trace:
+        _prepare_traces(config)
     if config.wsgi is not None or config.asgi is not None:
         loaded = _load_named(config)
     else:
         loaded = _load_project(config, find_project(config))
     logs.enable()
     _check_forced(config, loaded)
+    if config.trace:
+        _trace(config, loaded)
     return loaded
+
+
+def _prepare_traces(config: Config) -> None:
+    """Wrap Django before the project gets hold of it."""
+    if not all(map(is_local, config.bind)):
+        raise ProjectError(
+            "--trace keeps what requests carry, and others can reach this address.",
+            "Bind to 127.0.0.1, or leave --trace out.",
+        )
+    try:
+        from twogate.django import tracing
+    except ImportError:  # what says so better comes next
+        return
+    tracing.install(stock=config.stock_handler)
+
+
+def _trace(config: Config, loaded: Applications) -> None:
+    """Record each request, and show the recordings."""
+    from twogate.trace.live import make_tracer
+
+    if not loaded.debug:
+        raise ProjectError(
+            "--trace shows what requests carry, so it needs a Django project with DEBUG = True.",
+            "Set DEBUG = True while you develop, or leave --trace out.",
+        )
+    tracer = make_tracer(Path(config.trace_folder), config.trace)
+    tracer.record(loaded)
+    loaded.notes.append(
+        f"trace: the last {config.trace} requests, at /__twogate__/traces/ for this machine alone"
+    )
 
 
 def _check_forced(config: Config, loaded: Applications) -> None:
@@ -61,7 +107,7 @@ def _check_forced(config: Config, loaded: Applications) -> None:
 
 
 def _load_named(config: Config) -> Applications:
-    _import_from(Path.cwd())
+    import_from(Path.cwd())
     applications = Applications()
     if config.wsgi is not None:
         applications.wsgi = _import_application(config, config.wsgi, "--wsgi")
@@ -133,7 +179,8 @@ def _handlers(config: Config) -> AbstractContextManager[None]:
     return handlers_in_place(not config.stock_handler)
 
 
-def _import_from(folder: Path) -> None:
+def import_from(folder: Path) -> None:
+    """Import the project's modules from this folder, as its ``manage.py`` would."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -142,19 +189,22 @@ def _import_from(folder: Path) -> None:
 
 
 def _load_project(config: Config, project: Project) -> Applications:
-    _import_from(project.root)
+    import_from(project.root)
     os.environ["DJANGO_SETTINGS_MODULE"] = project.settings
-    _set_up(project)
+    set_up(project)
     applications = Applications()
     applications.notes.append(f"project: {project.settings} (named by {project.found_by})")
     for kind in ("wsgi", "asgi"):
-        setattr(applications, kind, _entry_point(config, kind, project, applications.notes))
+        setattr(applications, kind, entry_point(config, kind, project, applications.notes))
     _add_django(config, applications)
     return applications
 
 
-def _set_up(project: Project) -> None:
-    """Import the settings and the apps, which is where most projects that fail do fail."""
+def set_up(project: Project) -> None:
+    """Import the settings and the apps, which is where most projects that fail do fail.
+
+    :raises ProjectError: they do not load.
+    """
     try:
         import django
         from django.conf import settings
@@ -190,9 +240,15 @@ def _exists(module: str) -> bool:
         raise
 
 
-def _entry_point(
+def entry_point(
     config: Config, kind: str, project: Project, notes: list[str]
 ) -> Callable[..., Any]:
+    """The application of one gateway; Django's own where the project has none.
+
+    :param kind: ``"wsgi"`` or ``"asgi"``.
+    :param notes: gets a line for the start-up message.
+    :raises ProjectError: it does not load.
+    """
     spelling, setting = _find_entry_point(kind, project)
     if spelling is None:
         return _missing(config, kind, project, notes)
@@ -209,9 +265,9 @@ def _find_entry_point(kind: str, project: Project) -> tuple[str | None, str]:
     setting = f"{kind.upper()}_APPLICATION"
     named = getattr(settings, setting, None)
     other = getattr(settings, "ASGI_APPLICATION" if kind == "wsgi" else "WSGI_APPLICATION", None)
-    usual = _beside(kind, project.settings, str(other or ""))
+    usual = beside(kind, project.settings, str(other or ""))
     if named:
-        spelling = _split(str(named), kind, setting)
+        spelling = split_name(str(named), kind, setting)
         module = spelling.partition(":")[0]
         if module not in usual or _does_exist(module):
             return spelling, setting
@@ -222,7 +278,7 @@ def _find_entry_point(kind: str, project: Project) -> tuple[str | None, str]:
     return None, setting
 
 
-def _split(named: str, kind: str, setting: str) -> str:
+def split_name(named: str, kind: str, setting: str) -> str:
     """A dotted name as ``module:name``."""
     module, dot, attribute = named.rpartition(".")
     if not dot:
@@ -237,7 +293,7 @@ def _does_exist(module: str) -> bool:
         return _exists(module)
 
 
-def _beside(kind: str, settings: str, other: str) -> list[str]:
+def beside(kind: str, settings: str, other: str) -> list[str]:
     """Where an entry point may be: in the packages around the settings, innermost first, or beside
     the other entry point."""
     packages = settings.split(".")[:-1]
@@ -308,9 +364,9 @@ def _add_django(config: Config, applications: Applications) -> None:
     from django.conf import settings
 
     applications.debug = bool(settings.DEBUG)
-    http, sockets = _http_side(applications.asgi), _speaks_websocket(applications.asgi)
+    http, sockets = http_side(applications.asgi), _speaks_websocket(applications.asgi)
     _add_handlers(config, applications)
-    counts = _count(applications.notes)
+    counts = count_views(applications.notes)
     if config.gateway == "auto" and applications.wsgi and applications.asgi and http.served:
         _add_chooser(applications, http, counts)
     if not http.served:
@@ -355,11 +411,21 @@ def _add_socket_rules(config: Config, applications: Applications, sockets: bool)
         applications.sessions = ProjectSessions(closing)
         if closing:
             watch()
+    applications.websocket_origins = set_origins(config)
+
+
+def set_origins(config: Config) -> list[str] | None:
+    """What the settings say of the origins of WebSockets, unless the option was given.
+
+    :raises ProjectError: the setting cannot be used.
+    """
+    from django.conf import settings
+
     wanted = getattr(settings, "TWOGATE_WEBSOCKET_ORIGINS", None)
     if wanted is None or config.source("websocket_origins") != "default":
-        return
+        return None
     try:
-        applications.websocket_origins = origins(wanted)
+        return origins(wanted)
     except ValueError as error:
         raise ProjectError(
             f"The setting TWOGATE_WEBSOCKET_ORIGINS = {wanted!r} cannot be used.",
@@ -377,7 +443,8 @@ def _speaks_websocket(asgi: Any) -> bool:
     return asgi is not None and not isinstance(asgi, ASGIHandler)
 
 
-def _http_side(asgi: Any) -> _Http:
+def http_side(asgi: Any) -> _Http:
+    """What an ASGI application does with HTTP."""
     from django.core.handlers.asgi import ASGIHandler
 
     mapping = getattr(asgi, "application_mapping", None)
@@ -403,7 +470,7 @@ def _check_http_is_optional(config: Config, counts: Counts, notes: list[str]) ->
         )
 
 
-def _count(notes: list[str]) -> Counts:
+def count_views(notes: list[str]) -> Counts:
     """Import the URLconf and with it the views, so that broken code stops here and not at the first
     request: a reload then keeps the old workers.
 
@@ -486,7 +553,7 @@ def _warn(config: Config, counts: Counts, notes: list[str]) -> None:
     """What looks wrong, each with its mend."""
     from django.conf import settings
 
-    if settings.DEBUG and not all(_is_local(address) for address in config.bind):
+    if settings.DEBUG and not all(is_local(address) for address in config.bind):
         notes.append(
             "warning: DEBUG is on and others can reach this address: errors show them your code"
             " and settings; set DEBUG = False, or bind to 127.0.0.1"
@@ -501,14 +568,15 @@ def _warn(config: Config, counts: Counts, notes: list[str]) -> None:
             f"warning: {counts.asgi} async views run through WSGI, each on a thread and a loop of"
             " its own; leave --gateway out to serve them by ASGI"
         )
-    if config.workers > 1 and _layer_is_in_memory(settings):
+    if config.workers > 1 and layer_is_in_memory(settings):
         notes.append(
             f"warning: {config.workers} workers with an in-memory channel layer: messages do not"
             " reach the other workers; use a shared layer (channels_redis) or --workers 1"
         )
 
 
-def _layer_is_in_memory(settings: Any) -> bool:
+def layer_is_in_memory(settings: Any) -> bool:
+    """Whether the project's channel layer does not leave its process."""
     try:
         backend = settings.CHANNEL_LAYERS["default"]["BACKEND"]
     except (AttributeError, KeyError, TypeError):
@@ -516,5 +584,6 @@ def _layer_is_in_memory(settings: Any) -> bool:
     return str(backend).endswith("InMemoryChannelLayer")
 
 
-def _is_local(address: str) -> bool:
+def is_local(address: str) -> bool:
+    """Whether only this machine can reach an address of ``--bind``."""
     return address.startswith(("127.", "localhost:", "[::1]", "unix:", "fd:"))

@@ -191,6 +191,7 @@ class WsgiGateway:
     :param threads: where it runs.
     :param observer: is told what fails.
     :param multiprocess: the value of ``wsgi.multiprocess``.
+    :param around: wraps what runs one call on its thread, for those who record it.
     """
 
     name = "wsgi"
@@ -202,10 +203,12 @@ class WsgiGateway:
         observer: Observer,
         *,
         multiprocess: bool = False,
+        around: Callable[[Callable[[Any, str], None]], Callable[[Any, str], None]] | None = None,
     ) -> None:
         self._application = application
         self._threads = threads
         self._observer = observer
+        self._run = around(self._run_call) if around is not None else self._run_call
         self._base: dict[str, Any] = {
             "SCRIPT_NAME": "",
             "SERVER_SOFTWARE": f"twogate/{twogate.__version__}",
@@ -234,7 +237,7 @@ class WsgiGateway:
         environ = self._environ(exchange)
         self._threads.submit(self._run, _Call(exchange, environ, self._threads, self._observer))
 
-    def _run(self, call: _Call, thread: str) -> None:
+    def _run_call(self, call: _Call, thread: str) -> None:
         exchange = call.exchange
         if exchange.disconnected:
             return  # nobody waits for the answer any more

@@ -39,6 +39,10 @@ class Style:
         """For warnings."""
         return self._in("33;1", text)
 
+    def green(self, text: str) -> str:
+        """For what is new."""
+        return self._in("32", text)
+
     def bold(self, text: str) -> str:
         """For labels."""
         return self._in("1", text)

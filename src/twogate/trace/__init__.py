@@ -1,0 +1,1 @@
+"""What happened while one request was answered: recorded, told and drawn; knows no Django."""
