@@ -219,8 +219,8 @@ class Store:
         await asyncio.sleep(0)
         return [Known(self.users[key], "", 60.0) if key in self.users else None for key in keys]
 
-    def listen(self, sessions: Sessions) -> None:
-        pass
+    def listen(self, sessions: Sessions) -> bool:
+        return True
 
     def close(self) -> None:
         pass

@@ -21,6 +21,7 @@ class Store:
         self.known: dict[str, Known | None] = {}
         self.asked: list[list[str]] = []
         self.listeners = 0
+        self.can_listen = True
         self.fails = False
 
     def key(self, head: RequestHead) -> str | None:
@@ -33,8 +34,9 @@ class Store:
             raise OSError("the database is gone")
         return [self.known.get(key) for key in keys]
 
-    def listen(self, sessions: Sessions) -> None:
-        self.listeners += 1
+    def listen(self, sessions: Sessions) -> bool:
+        self.listeners += self.can_listen
+        return self.can_listen
 
     def close(self) -> None:
         self.listeners -= 1
@@ -148,6 +150,18 @@ async def test_a_session_is_asked_about_once_when_its_time_has_come(world: World
     assert sorted(world.store.asked[-1]) == ["long", "short"]
     assert [socket.ends for socket in sockets] == [[(1008, "session expired")]] * 3
     assert long.ends == []
+
+
+@on_loop
+async def test_who_could_not_listen_tries_again_at_the_next_handshake(world: World) -> None:
+    world.store.known = {"one": Known("5", "", AN_HOUR), "two": Known("5", "", AN_HOUR)}
+    world.store.can_listen = False
+    await world.come("one")
+    assert world.store.listeners == 0
+    world.store.can_listen = True
+    await world.come("two")
+    await world.come("two")
+    assert world.store.listeners == 1
 
 
 @on_loop

@@ -63,9 +63,12 @@ class SessionStore(Protocol):
     async def look(self, keys: Sequence[str]) -> list[Known | None]:
         """What is known of some sessions, in their order; ``None`` for one that has ended."""
 
-    def listen(self, sessions: Sessions) -> None:
+    def listen(self, sessions: Sessions) -> bool:
         """From now on call :meth:`Sessions.end` and :meth:`Sessions.end_others`, whichever process
-        the sessions end in."""
+        the sessions end in.
+
+        :return: false if that is not possible now and should be tried again.
+        """
 
     def close(self) -> None:
         """Listen no longer."""
@@ -154,8 +157,7 @@ class Sessions:
     def hold(self, key: str, admitted: Admitted) -> Session:
         """Count a WebSocket to its session. Before the store is asked: the session may end then."""
         if not self._listens:
-            self._listens = True
-            self._store.listen(self)
+            self._listens = self._store.listen(self)
         name = digest(key)
         session = self._sessions.get(name)
         if session is None:

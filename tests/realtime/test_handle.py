@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from twogate.realtime.handle import Handle
+
+#: Threads that open the same file at the same moment.
+PARTIES = 8
 
 
 def make(connection: sqlite3.Connection) -> None:
@@ -66,3 +70,18 @@ def test_a_child_has_a_connection_of_its_own(handle: Handle) -> None:
                 os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
     assert count(handle) == 1
+
+
+def test_many_may_be_the_first_at_once(tmp_path: Path) -> None:
+    """SQLite refuses the second of two that switch a new file to write-ahead logging, at once."""
+
+    def connect(number: int) -> None:
+        barrier.wait(15)
+        handle = Handle(tmp_path / f"{number // PARTIES}.sqlite3", lambda connection: None)
+        with handle as connection:
+            connection.execute("SELECT 1")
+        handle.close()
+
+    barrier = threading.Barrier(PARTIES)
+    with ThreadPoolExecutor(PARTIES) as pool:
+        list(pool.map(connect, range(PARTIES * 100)))

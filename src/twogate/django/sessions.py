@@ -65,6 +65,7 @@ class ProjectSessions:
         self._store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
         self._cookie = f"{settings.SESSION_COOKIE_NAME}=".encode("latin-1")
         self._following: asyncio.Task[None] | None = None
+        self._complained = False
 
     def key(self, head: RequestHead) -> str | None:
         """The value of the session cookie."""
@@ -107,20 +108,30 @@ class ProjectSessions:
         proof = digest(str(data.get(HASH_SESSION_KEY, "")))
         return Known(user, proof, min(left, _HORIZON) if self._closing else math.inf)
 
-    def listen(self, sessions: Sessions) -> None:
+    def listen(self, sessions: Sessions) -> bool:
         """Follow what all processes of the project tell."""
         if not self._closing:
-            return
+            return True
         try:
             subscription = hear(TOPIC)
         except Exception:
+            self._complain()
+            return False
+        self._following = asyncio.ensure_future(_follow(subscription, sessions))
+        if self._complained:
+            self._complained = False
+            sessions.doubt()  # what was said meanwhile was not heard
+        return True
+
+    def _complain(self) -> None:
+        """Once: each handshake tries again."""
+        if not self._complained:
+            self._complained = True
             logger.exception(
-                "This worker cannot hear of logouts; WebSockets of a session that has ended are"
-                " closed within %g s",
+                "This worker cannot hear of logouts; until it can, WebSockets of a session that"
+                " has ended are closed within %g s",
                 _HORIZON,
             )
-            return
-        self._following = asyncio.ensure_future(_follow(subscription, sessions))
 
     def close(self) -> None:
         """Follow it no longer."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ class Handle:
             self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             # What a crash of the machine loses would be too old to be wanted when it is up again.
             connection.execute("PRAGMA synchronous = OFF")
             self._prepare(connection)
@@ -79,6 +80,23 @@ class Handle:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._inherited.append(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging.
+
+    While another one does so on a new file, SQLite says "locked" at once, without any timeout.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
 
 
 _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
