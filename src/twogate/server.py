@@ -29,7 +29,7 @@ from twogate.gateway.asgi_websocket import AsgiWebSocketGateway
 from twogate.gateway.lifespan import Lifespan
 from twogate.gateway.threads import WorkerThreads
 from twogate.gateway.wsgi import WsgiGateway
-from twogate.observe.observer import Observer
+from twogate.observe.observer import Observer, Relay
 from twogate.observe.stalls import StallWatch
 from twogate.protocol.http1_reader import Limits
 from twogate.realtime import topics
@@ -305,21 +305,15 @@ class Server:
             self.on_retire()
 
 
-class _Counter(Observer):
+class _Counter(Relay):
     """Counts the requests of one server on their way to the real observer."""
 
     def __init__(self, observer: Observer) -> None:
         self.finished = 0
         self.limit = 0
         self.on_limit: Callable[[], None] | None = None
+        super().__init__(observer)
         self._finished = observer.request_finished
-        self.request_refused = observer.request_refused  # type: ignore[method-assign]
-        self.application_failed = observer.application_failed  # type: ignore[method-assign]
-        self.websocket_opened = observer.websocket_opened  # type: ignore[method-assign]
-        self.websocket_closed = observer.websocket_closed  # type: ignore[method-assign]
-        self.connection_opened = observer.connection_opened  # type: ignore[method-assign]
-        self.connection_closed = observer.connection_closed  # type: ignore[method-assign]
-        self.close = observer.close  # type: ignore[method-assign]
 
     def request_finished(self, exchange: Exchange, duration: float) -> None:
         self.finished += 1

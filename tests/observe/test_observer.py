@@ -3,7 +3,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from twogate.observe.observer import Observer, Observers
+from twogate.observe.observer import Observer, Observers, Relay
 
 POINTS = [name for name in vars(Observer) if not name.startswith("_")]
 
@@ -42,3 +42,29 @@ def test_several_observers_are_all_told_everything_in_order() -> None:
 
 def test_no_point_is_forgotten_by_the_group() -> None:
     assert set(POINTS) == {name for name in vars(Observers) if not name.startswith("_")}
+
+
+def test_a_relay_passes_on_all_but_what_it_takes_itself() -> None:
+    class Told(Observer):
+        def __init__(self) -> None:
+            self.points: list[str] = []
+
+        def connection_opened(self) -> None:
+            self.points.append("opened")
+
+        def connection_closed(self) -> None:
+            self.points.append("closed")
+
+        def close(self) -> None:
+            self.points.append("end")
+
+    class Quiet(Relay):
+        def connection_closed(self) -> None:
+            pass
+
+    told = Told()
+    relay = Quiet(told)
+    relay.connection_opened()
+    relay.connection_closed()
+    relay.close()
+    assert told.points == ["opened", "end"]

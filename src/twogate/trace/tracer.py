@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from twogate.observe.observer import Observer, Observers
+from twogate.observe.observer import Observer, Observers, Relay
 from twogate.trace.recorder import LIMIT, Recording, Span, current, enter, span
 from twogate.trace.timeline import discreet
 
@@ -199,18 +199,12 @@ class Tracer(Observer):
 _OURS = "traces"
 
 
-class _Others(Observer):
+class _Others(Relay):
     """An observer that hears nothing of the pages that show traces, which ask again and again."""
 
     def __init__(self, observer: Observer) -> None:
+        super().__init__(observer)
         self._finished = observer.request_finished
-        self.request_refused = observer.request_refused  # type: ignore[method-assign]
-        self.application_failed = observer.application_failed  # type: ignore[method-assign]
-        self.websocket_opened = observer.websocket_opened  # type: ignore[method-assign]
-        self.websocket_closed = observer.websocket_closed  # type: ignore[method-assign]
-        self.connection_opened = observer.connection_opened  # type: ignore[method-assign]
-        self.connection_closed = observer.connection_closed  # type: ignore[method-assign]
-        self.close = observer.close  # type: ignore[method-assign]
 
     def request_finished(self, exchange: Exchange, duration: float) -> None:
         if exchange.reason is not _OURS:
