@@ -127,21 +127,25 @@ class Project:
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[None]:
-        """Put a file in the place of the database of the test process."""
+        """Put a file in the place of the database of the test process.
+
+        This thread's connection is laid aside, not closed: Django does not close a database in
+        memory, and would go on to use it.
+        """
         from django.db import connections
 
-        before = dict(connections.settings["default"])
-        connections["default"].close()
-        connections.settings["default"].update(
-            NAME=str(self.folder / "db.sqlite3"),
-            OPTIONS={"init_command": "PRAGMA synchronous=OFF", "timeout": 20},
-        )
+        kept, before = connections["default"], connections.settings["default"]
+        del connections["default"]
+        connections.settings["default"] = {
+            **before,
+            "NAME": str(self.folder / "db.sqlite3"),
+            "OPTIONS": {"init_command": "PRAGMA synchronous=OFF", "timeout": 20},
+        }
         try:
             yield
         finally:
             connections["default"].close()
-            connections.settings["default"].clear()
-            connections.settings["default"].update(before)
+            connections["default"], connections.settings["default"] = kept, before
 
     def _settings(self) -> dict[str, Any]:
         mail = "django.core.mail.backends.locmem.EmailBackend"

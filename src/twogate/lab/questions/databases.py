@@ -146,7 +146,7 @@ def connections_of_threads():
     [
         right(
             "1 through WSGI on one thread, 5 through ASGI.",
-            lambda f: f.wsgi == 1 and f.asgi == 5 and f.twogate_asgi == 1,
+            lambda f: f.wsgi == 1 and f.asgi == 5 and f.twogate_asgi < 5,
         ),
         wrong("1 through either.", lambda f: f.asgi == 1),
         wrong("5 through either.", lambda f: f.wsgi == 5),
