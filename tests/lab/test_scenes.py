@@ -47,6 +47,7 @@ def test_work_takes_as_long_as_it_was_told_to(served: tuple[str, int], query: st
     assert status == 200
     assert told["ended"] - told["began"] >= 0.045
     assert told["thread"]
+    assert (told["busy"] >= 0.045) == ("compute" in query)
 
 
 @pytest.mark.parametrize("query", ["slow/?wait=11", "async-slow/?wait=nan", "compute/?compute=-1",
