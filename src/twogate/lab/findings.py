@@ -25,7 +25,7 @@ HARDLY = 400_000
 
 
 def what_it_shows(result: Plain) -> Plain:
-    """The better door of one experiment and why.
+    """The better door of one experiment, and why.
 
     :param result: what :meth:`Bench.run` returned.
     :return: ``{"better": "wsgi", "asgi" or "", "sentences": […]}``; the first says which and why.
@@ -89,9 +89,9 @@ def _verdict(result: Plain) -> tuple[str, str]:
     if door := _cheaper(result):
         cheap, dear = _cpu_each(result, door), _cpu_each(result, _other(door))
         return door, (
-            f"{NAMES[door]} is the better door here, by a little. The clients were answered about"
-            f" as soon through both, and the processor worked {_time(cheap)} for each through"
-            f" {NAMES[door]}, {_time(dear)} through {NAMES[_other(door)]}."
+            f"{NAMES[door]} is the better door here, by a little. Neither answered far sooner, and"
+            f" the server's processor worked {_time(cheap)} for each request through {NAMES[door]},"
+            f" {_time(dear)} through {NAMES[_other(door)]}."
         )
     return "", "Both doors are as good here: neither was clearly faster, or took clearly more work."
 
@@ -171,10 +171,17 @@ def _on_the_loop(side: Plain) -> str:
         )
     if len(side["requests"]) == 1:
         return "Through ASGI the view ran on the event loop's thread."
-    return (
+    first = min(side["requests"], key=lambda request: float(request["ended"]))
+    sentence = (
         "Through ASGI the views ran one after the other on the event loop's thread: none of them"
         " awaited anything for long, so the loop had no chance to turn to another."
     )
+    if _far(first["answered"], first["ended"]):
+        sentence += (
+            f" It could not even send: the first view ended after {_time(first['ended'])}, and its"
+            f" client had the answer after {_time(first['answered'])}."
+        )
+    return sentence
 
 
 # What it cost.

@@ -47,6 +47,9 @@ logger = logging.getLogger("twogate.lab")
 #: One for the whole lab: two experiments at once would measure each other.
 _BENCH = Bench()
 
+#: JSON, one object to a line.
+_LINES = "application/x-ndjson"
+
 _PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("100 visitors wait for something",
      {"clients": 100, "work": "wait", "milliseconds": 100, "is_async": True, "threads": 4}),
@@ -97,10 +100,10 @@ async def run(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     except Refused as refused:
         return JsonResponse({"error": refused.sentence}, status=refused.status)
     except Unfit as unfit:
-        return JsonResponse({"error": str(unfit)}, status=400)
+        return HttpResponse(_line(_failure(str(unfit))), content_type=_LINES)
     learner = await sync_to_async(learners.ensure)(request)
     told = _told(experiment, sweep, learner)
-    return StreamingHttpResponse(told, content_type="application/x-ndjson")
+    return StreamingHttpResponse(told, content_type=_LINES)
 
 
 async def _told(experiment: Experiment, sweep: bool, learner: Learner) -> AsyncIterator[str]:
@@ -118,7 +121,7 @@ async def _told(experiment: Experiment, sweep: bool, learner: Learner) -> AsyncI
     try:
         while True:
             what = await news.get()
-            yield json.dumps(what) + "\n"
+            yield _line(what)
             if what["state"] in ("done", "failed"):
                 return
     finally:
@@ -136,15 +139,23 @@ def _work(
     except GivenUp:
         pass
     except TwogateError as error:
-        tell({"state": "failed", "error": str(error)})
+        tell(_failure(str(error)))
     except Exception:
         logger.exception("An experiment failed")
         sorry = "The experiment failed; the terminal in which the lab runs says why. Run it again."
-        tell({"state": "failed", "error": sorry})
+        tell(_failure(sorry))
     else:
         tell({"state": "done", "result": result, "shows": shows})
     finally:
         connections.close_all()
+
+
+def _line(what: dict[str, Any]) -> str:
+    return json.dumps(what) + "\n"
+
+
+def _failure(sentence: str) -> dict[str, Any]:
+    return {"state": "failed", "error": sentence}
 
 
 def _keep(learner: Learner, experiment: Experiment) -> None:

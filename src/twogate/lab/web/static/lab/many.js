@@ -202,7 +202,7 @@ function draw() {
     const most = side.at_once === 1 ? "one view at a time" : `at most ${side.at_once} views at once`;
     figure.querySelector(".muted").textContent = `until all were answered · ${where} · ${most}`;
     figure.querySelector("svg")?.remove();
-    figure.append(picture(gateway, lanes, latest, figure.clientWidth - 26));
+    figure.append(picture(gateway, lanes, latest, Math.max(240, figure.clientWidth - 26)));
   }
 }
 
@@ -212,7 +212,7 @@ const GAP = 4;
 
 function picture(gateway, lanes, latest, width) {
   const { clients } = shown.result.experiment;
-  const step = Math.min(12, Math.max(1.6, 300 / clients));
+  const step = Math.min(16, Math.max(1.6, 300 / clients));
   const tallOf = ({ number }) => (number > clients ? Math.max(6, step) : step);
   const scale = (seconds) => GUTTER + (seconds / latest) * (width - GUTTER - 12);
   const parts = svg("g");
@@ -360,7 +360,8 @@ function fillTimes(result) {
     "thead", {},
     make("tr", {}, make("th", { rowspan: 2, scope: "col" }, "Client"),
       ...GATEWAYS.map((g) => make("th", { colspan: 4, scope: "colgroup" }, g.toUpperCase()))),
-    make("tr", {}, ...GATEWAYS.flatMap(() => titles.map((t) => make("th", { scope: "col" }, t)))),
+    make("tr", {}, ...GATEWAYS.flatMap(() => titles.map((t, index) =>
+      make("th", { scope: "col", class: index < 3 ? "number" : "" }, t)))),
   );
   const cells = (gateway, request) => [
     time(request.began - request.sent), time(request.ended - request.began),
@@ -412,9 +413,9 @@ function chart(Plot, place, measure, words) {
     value: (_, value) => (value == null ? "–" : words(value)),
   });
   const options = {
-    width: place.clientWidth, height: 280,
+    ...sizeOf(place),
     scales: { x: { time: false }, y: { range: (_, least, most) => [0, (most || 1) * 1.08] } },
-    axes: [axisOf({ label: "clients", labelFont: "12px system-ui, sans-serif", labelSize: 22 }), axisOf({ size: 48 })],
+    axes: [axisOf({ incrs: [1, 2, 5, 10, 20, 50, 100], label: "clients", labelFont: "12px system-ui, sans-serif", labelSize: 22 }), axisOf({ size: 48 })],
     series: [{ label: "Clients" }, line("wsgi"), line("asgi", [7, 4])],
     cursor: { drag: { x: false, y: false } },
   };
@@ -422,12 +423,15 @@ function chart(Plot, place, measure, words) {
   return new Plot(options, data, place);
 }
 
+const sizeOf = (place) => ({ width: Math.max(200, place.clientWidth), height: 280 });
+
 function fillPoints() {
   const head = ["Clients", "WSGI, time", "ASGI, time", "WSGI, memory", "ASGI, memory"];
   const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
   $("points").replaceChildren(
     make("caption", { class: "sr-only" }, "Time to finish and memory by number of clients"),
-    make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
+    make("thead", {}, make("tr", {}, ...head.map((text, index) =>
+      make("th", { scope: "col", class: index ? "number" : "" }, text)))),
     make("tbody", {}, ...points.map((p) =>
       make("tr", {}, make("th", { scope: "row" }, String(p.clients)),
         ...[time(p.wsgi.seconds), time(p.asgi.seconds), size(p.wsgi.memory), size(p.asgi.memory)]
@@ -444,7 +448,7 @@ new ResizeObserver(([entry]) => {
     draw();
     look();
   }
-  if (points) for (const one of plots) one.setSize({ width: one.root.parentElement.clientWidth, height: 280 });
+  if (points) for (const one of plots) one.setSize(sizeOf(one.root.parentElement));
 }).observe(document.getElementById("main"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => points && plot());
 
