@@ -39,6 +39,9 @@ LONGEST = 20.0
 MOST_WAITING = 40
 #: Numbers of clients in a sweep, as far as the experiment's own.
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
+#: A run that takes fewer seconds is made so many times, and the quickest is shown: whatever else
+#: this machine does can only make it slower.
+SHORT, TRIES = 0.25, 3
 #: Seconds beyond what an experiment asks for until its clients give up; and between two looks
 #: whether somebody still wants the result.
 PATIENCE, LOOK = 20.0, 0.2
@@ -181,7 +184,8 @@ class Bench:
 
         :param tell: is told how far it is.
         :param given_up: set by who no longer wants the result.
-        :return: ``{"experiment": …, "wsgi": …, "asgi": …}``; see :func:`_measured`.
+        :return: ``{"experiment": …, "wsgi": …, "asgi": …}``; see :func:`_measured`. ``tries`` says
+            of how many runs each is the quickest.
         :raises Unfit: too many experiments wait.
         :raises GivenUp: nobody wants it any more.
         :raises ProjectError: the scenes could not be served.
@@ -190,7 +194,7 @@ class Bench:
             result: Plain = {"experiment": experiment.plain()}
             for done, gateway in enumerate(GATEWAYS):
                 tell(_running(experiment, gateway, done, len(GATEWAYS)))
-                result[gateway] = self._measure(experiment, gateway, given_up)
+                result[gateway] = self._quickest(experiment, gateway, given_up)
             return result
 
     def sweep(self, experiment: Experiment, tell: Tell, given_up: threading.Event) -> Plain:
@@ -210,7 +214,7 @@ class Bench:
                 point: Plain = {"clients": step}
                 for more, gateway in enumerate(GATEWAYS):
                     tell(_running(run, gateway, 2 * done + more, 2 * len(steps)))
-                    measured = self._measure(run, gateway, given_up)
+                    measured = self._quickest(run, gateway, given_up)
                     memory = measured["memory"]
                     point[gateway] = {
                         "seconds": measured["seconds"],
@@ -252,6 +256,14 @@ class Bench:
             if told:
                 self._moved.wait_for(lambda: self._line.index(ticket) != told, LOOK)
             return self._line.index(ticket)
+
+    def _quickest(self, experiment: Experiment, gateway: str, given_up: threading.Event) -> Plain:
+        """One gateway, more than once if it is quick."""
+        tried = [self._measure(experiment, gateway, given_up)]
+        while len(tried) < TRIES and tried[-1]["seconds"] < SHORT:
+            tried.append(self._measure(experiment, gateway, given_up))
+        quickest = min(tried, key=lambda measured: float(measured["seconds"]))
+        return {**quickest, "tries": len(tried)}
 
     def _measure(self, experiment: Experiment, gateway: str, given_up: threading.Event) -> Plain:
         """One gateway, in a fresh process."""

@@ -196,6 +196,12 @@ def _cost(result: Plain) -> Iterator[str]:
     yield f"The server's processor time for each request was {cpu}."
     memory = {gateway: result[gateway]["memory"] for gateway in NAMES}
     yield _memory({gateway: used["peak"] - used["before"] for gateway, used in memory.items()})
+    short = [NAMES[gateway] for gateway in NAMES if result[gateway]["tries"] > 1]
+    if short:
+        yield (
+            f"So short a time depends on what else this machine does: of {' and of '.join(short)}"
+            " you see the quickest of several runs."
+        )
 
 
 def _computing(result: Plain, work: float) -> Iterator[str]:

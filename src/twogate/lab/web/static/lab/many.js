@@ -165,6 +165,7 @@ function goTo(id) {
 /** Seconds in words. */
 function time(seconds) {
   if (seconds >= 1) return `${seconds.toFixed(2)} s`;
+  if (seconds < 0.0001) return "under 0.1 ms";
   return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
 }
 
