@@ -1,13 +1,15 @@
 """Runs a request through both gateways, by a process that is kept warm, and returns what happened.
 
 That process serves a project and records; this one never imports the project. Any thread may ask;
-one request at a time goes through a project's process, others wait their turn.
+one request at a time goes through a process, and where many ask there is a second one; others wait
+their turn.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ Plain: TypeAlias = dict[str, Any]
 SCENES = Path(__file__).parent / "scenes"
 #: What serves and records: it is run, not imported, because the project is imported there.
 SERVER = "twogate.django.trace_server"
+#: Processes of a project at most. Where more serve at once, they slow what they record.
+PROCESSES = 2
 #: Seconds to wait for one's turn, and until a run that does not end is given up.
 TURN, LONGEST = 30.0, 60.0
 #: Changes of these files restart the process; folders of other names than these are looked into.
@@ -91,25 +95,45 @@ def watch(scenario: Scenario, folder: Path = SCENES) -> Plain:
     :raises ProjectError: the project does not load or its process ended; says what to do.
     :raises TimeoutError: too many others wait as well.
     """
-    return _kept(folder).ask(scenario.request)
+    return _project(folder).ask(scenario.request)
+
+
+class _Project:
+    """The processes of one project."""
+
+    def __init__(self, folder: Path) -> None:
+        self._all = [_Kept(folder) for _ in range(PROCESSES)]
+        # The last to be put back is the first to be taken: one that is warm, not one more.
+        self._free: queue.LifoQueue[_Kept] = queue.LifoQueue()
+        for kept in self._all:
+            self._free.put(kept)
+
+    def ask(self, request: Request) -> Plain:
+        try:
+            kept = self._free.get(timeout=TURN)
+        except queue.Empty:
+            message = "Many are watching at this moment. Press Run again."
+            raise TimeoutError(message) from None
+        try:
+            return kept.ask(request)
+        finally:
+            self._free.put(kept)
+
+    def close(self) -> None:
+        for kept in self._all:
+            kept.close()
 
 
 class _Kept:
-    """The process of one project, started when it is needed."""
+    """A process, started when it is needed. One thread at a time asks."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._turn = threading.Lock()
         self._host: Host | None = None
         self._seen: frozenset[tuple[str, int, int]] = frozenset()
 
     def ask(self, request: Request) -> Plain:
-        if not self._turn.acquire(timeout=TURN):
-            raise TimeoutError("Many are watching at this moment. Press Run again.")
-        try:
-            return self._ask(self._ready(), request)
-        finally:
-            self._turn.release()
+        return self._ask(self._ready(), request)
 
     def _ready(self) -> Host:
         """The process, as the project's files are now."""
@@ -143,27 +167,28 @@ class _Kept:
             host.close()
 
     def close(self) -> None:
-        """At exit: nobody waits for it any more."""
+        """At exit: nobody waits for an answer any more."""
         if self._host is not None:
             self._host.kill()
-        with self._turn:
             self._drop()
 
 
-_all: dict[Path, _Kept] = {}
-_all_lock = threading.Lock()
+_projects: dict[Path, _Project] = {}
+_changing = threading.Lock()
 
 
-def _kept(folder: Path) -> _Kept:
-    with _all_lock:
-        if not _all:
+def _project(folder: Path) -> _Project:
+    with _changing:
+        if not _projects:
             atexit.register(_close_all)
-        return _all.setdefault(folder, _Kept(folder))
+        if folder not in _projects:
+            _projects[folder] = _Project(folder)
+        return _projects[folder]
 
 
 def _close_all() -> None:
-    for kept in list(_all.values()):
-        kept.close()
+    for project in list(_projects.values()):
+        project.close()
 
 
 def _environment() -> dict[str, str]:

@@ -110,7 +110,7 @@ def _meet_a_moment(page: Page, check_page: CheckPage) -> None:
     expect(page.locator("#end")).to_be_visible()
 
 
-def test_a_phone_with_less_motion(new_page: NewPage, check_page: CheckPage) -> None:
+def test_a_phone_with_less_motion(new_page: NewPage) -> None:
     page = new_page(width=360, reduced_motion="reduce", has_touch=True)
     page.goto("/watch/")
     run(page, "async-page")
@@ -123,7 +123,7 @@ def test_a_phone_with_less_motion(new_page: NewPage, check_page: CheckPage) -> N
     assert page.locator('[data-run="wsgi"] .steps').is_hidden()
     page.locator('[data-run="wsgi"] summary').tap()
     assert "crossing to a loop" in rows(page, "wsgi")
-    check_page(page, "watch-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_five_hundred_events_play_smoothly(page: Page, visitor: Visitor) -> None:
