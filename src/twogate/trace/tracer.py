@@ -198,9 +198,9 @@ class Tracer(Observer):
     def _end(self, opened: _Open) -> None:
         """Keep the recording, once both ends have been seen. Any thread."""
         done = opened.finished and not opened.running
-        if done and self._open.pop(id(opened.exchange), None) is not None:
-            del opened.recording.facts["opened"]
+        if done and opened.recording.facts.pop("opened", None) is not None:
             self._keep(opened.recording)
+            del self._open[id(opened.exchange)]  # now, so that it is always in one of both
 
 
 #: The reason on an exchange that shows traces.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +18,24 @@ def test_each_learner_has_a_room(lab: Lab) -> None:
     assert one.name != other.name
     assert one.post("say/", **ADA).status == 200
     assert other.rows() == []
+
+
+def test_twenty_learners_at_once_hear_their_own_room(lab: Lab) -> None:
+    def talk(number: int) -> list[str]:
+        room = Room(lab)
+        with room.socket("hear/") as hears:
+            hears.send(json.dumps({"type": "subscribe", "topics": [f"live.{room.name}"]}))
+            hears.recv(15)
+            for text in range(5):
+                room.post("say/", **{**ADA, "text": f"{number} {text}"})
+            heard = [json.loads(hears.recv(15))["data"]["text"] for _ in range(5)]
+            said = [row for row in room.rows() if row["path"] == "/say/"]
+        assert all("left through 1 WebSocket" in row["tell"][-1] for row in said)
+        return [*heard, str(len(said))]
+
+    with ThreadPoolExecutor(20) as pool:
+        for number, heard in enumerate(pool.map(talk, range(20))):
+            assert heard == [*(f"{number} {text}" for text in range(5)), "5"]
 
 
 @pytest.mark.parametrize("name", ["1-00000000000000000000", "1-", "x", "1"])
