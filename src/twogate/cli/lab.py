@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
 #: Run in a process of its own, because it knows Django.
 PREPARE = "twogate.lab.web.prepare"
 #: What the worker imports to get its applications.
-LOADER = "twogate.lab.web.serving:load"
+LOADER = "twogate.lab.web.loader:load"
 
 _EXAMPLES = """\
 examples:
