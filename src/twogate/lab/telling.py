@@ -52,8 +52,8 @@ def _where(run: Run, span: dict[str, Any]) -> str:
     if span["sync"]:
         return f"on the thread {span['thread']}"
     threads = {each["thread"] for each in run["spans"]}
-    alone = ", where all of it ran" if threads == {span["thread"]} else ""
-    return f"on the event loop of the thread {span['thread']}{alone}"
+    alone = threads == {span["thread"]} and not run["left_out"]
+    return f"on the event loop of the thread {span['thread']}{', where all of it ran' * alone}"
 
 
 def _length(run: Run, still_open: bool) -> Iterator[str]:

@@ -80,7 +80,7 @@ async function ask() {
     if (!response.ok) throw new Error(response.status);
     const { rows } = await response.json();
     show(rows);
-    tell(rows.length ? `The last ${rows.length} requests of the windows, the latest first.` : "Waiting for requests.");
+    tell(rows.length ? `The last ${rows.length} requests, newest first.` : "Waiting for requests.");
   } catch {
     tell("The lab does not answer; trying again.");
   }

@@ -48,8 +48,13 @@ function heard(data, message) {
 function add(line) {
   log.append(line);
   while (log.children.length > MOST) log.firstElementChild.remove();
+  toEnd();
+}
+
+function toEnd() {
   log.scrollTop = log.scrollHeight;
 }
+new ResizeObserver(toEnd).observe(log); // a bell or a stream takes room from it
 
 let hide = 0;
 function shake(from) {
