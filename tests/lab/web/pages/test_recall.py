@@ -26,6 +26,7 @@ def test_cards_are_reviewed_and_something_is_explained(page: Page, check_page: C
 def review(page: Page, check_page: CheckPage) -> None:
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text(CARDS[0].question)
+    page.wait_for_load_state()  # keys want the script
     expect(page.get_by_text(CARDS[0].answer)).to_be_hidden()
     page.keyboard.press("3")  # not before the answer is shown
     page.keyboard.press("Space")
@@ -38,7 +39,7 @@ def review(page: Page, check_page: CheckPage) -> None:
     page.get_by_text("Show the answer").click()
     page.get_by_role("button", name="Easy").click()
     expect(heading).to_have_text(CARDS[2].question.replace("`", ""))
-    page.wait_for_load_state()  # keys want the script
+    page.wait_for_load_state()
     page.keyboard.press("Space")
     page.get_by_role("link", name="See it run").click()
     page.get_by_role("button", name="Run the proof").click()
