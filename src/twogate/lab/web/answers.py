@@ -15,7 +15,7 @@ __all__ = ["Refused", "read", "takes_json"]
 #: Bytes of a request's body.
 MOST = 256 * 1024
 
-#: Of the request, the object and what the address names.
+#: Takes the request, what was posted, and what is in the address.
 View: TypeAlias = Callable[..., dict[str, Any]]
 
 

@@ -7,7 +7,6 @@ learner. Several people of one machine are told apart by names; there are no pas
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -98,22 +97,22 @@ def _make(token: str) -> Learner:
 
 
 @sync_and_async_middleware
-def remember(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+def remember(get_response: Any) -> Any:
     """Middleware: a browser that has no learner's cookie gets one with its first page."""
     if iscoroutinefunction(get_response):
 
-        async def awaited(request: HttpRequest) -> HttpResponseBase:
-            return _give_cookie(request, await get_response(request))
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            return _remember(request, await get_response(request))
 
-        return awaited
+        return async_middleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        return _give_cookie(request, get_response(request))
+        return _remember(request, get_response(request))
 
     return middleware
 
 
-def _give_cookie(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def _remember(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     is_page = str(response.headers.get("Content-Type", "")).startswith("text/html")
     if is_page and response.status_code < 400 and not _token(request):
         _new_token(request)

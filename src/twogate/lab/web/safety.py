@@ -9,11 +9,10 @@ with the token. All that changes something is a POST with Django's CSRF token an
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -26,32 +25,31 @@ TOKEN_COOKIE = "twogate_lab_token"  # noqa: S105 - a name
 
 
 @sync_and_async_middleware
-def shield(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+def shield(get_response: Any) -> Any:
     """Middleware: the token, where there is one, and headers that bind the browser."""
     if iscoroutinefunction(get_response):
 
-        async def awaited(request: HttpRequest) -> HttpResponseBase:
-            request.csp_nonce = secrets.token_urlsafe(16)
-            if _must_show_token(request):
-                return _bind(await sync_to_async(_ask_for_token)(request), request)
-            return _bind(await get_response(request), request)
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            refusal = _enter(request)
+            return _bind(request, refusal or await get_response(request))
 
-        return awaited
+        return async_middleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        request.csp_nonce = secrets.token_urlsafe(16)
-        ask = _must_show_token(request)
-        return _bind(_ask_for_token(request) if ask else get_response(request), request)
+        return _bind(request, _enter(request) or get_response(request))
 
     return middleware
 
 
-def _must_show_token(request: HttpRequest) -> bool:
-    return bool(settings.LAB_TOKEN) and not _fits(request.COOKIES.get(TOKEN_COOKIE, ""))
+def _enter(request: HttpRequest) -> HttpResponseBase | None:
+    request.csp_nonce = secrets.token_urlsafe(16)
+    return _refusal(request) if settings.LAB_TOKEN else None
 
 
-def _ask_for_token(request: HttpRequest) -> HttpResponseBase:
-    """What somebody gets who has not shown the token before."""
+def _refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """What somebody gets who has not shown the token; ``None`` for those who have."""
+    if _fits(request.COOKIES.get(TOKEN_COOKIE, "")):
+        return None
     if request.method in ("GET", "HEAD") and _fits(request.GET.get("token", "")):
         query = request.GET.copy()
         del query["token"]
@@ -70,15 +68,6 @@ def _fits(given: str) -> bool:
     return secrets.compare_digest(given.encode(), settings.LAB_TOKEN.encode())
 
 
-def _bind(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
-    response.headers.setdefault("Content-Security-Policy", policy(request))
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    return response
-
-
 def policy(request: HttpRequest, *, frame_ancestors: str = "'none'") -> str:
     """The content security policy of a page.
 
@@ -86,9 +75,18 @@ def policy(request: HttpRequest, *, frame_ancestors: str = "'none'") -> str:
     """
     return (
         f"default-src 'self'; style-src 'self' 'nonce-{request.csp_nonce}'; img-src 'self' data:;"
-        f" frame-ancestors {frame_ancestors};"
-        " base-uri 'none'; form-action 'self'; object-src 'none'"
+        f" frame-ancestors {frame_ancestors}; base-uri 'none'; form-action 'self';"
+        " object-src 'none'"
     )
+
+
+def _bind(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault("Content-Security-Policy", policy(request))
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    return response
 
 
 def sorry(request: HttpRequest, title: str, text: str, status: int) -> HttpResponse:
