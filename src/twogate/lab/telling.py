@@ -29,7 +29,7 @@ def tell(run: Run, still_open: bool) -> list[str]:
     if any(span["detail"].get("scope") == "websocket" for span in run["spans"]):
         told = [_socket(run, gateway, still_open)]
     else:
-        told = [*_called(run, gateway), *_length(run, still_open)]
+        told = [*_called(run, gateway), *(() if still_open else _length(run))]
     if run["crossings"]:
         told.append(_crossings(run))
     if run.get("error"):
@@ -56,17 +56,16 @@ def _where(run: Run, span: dict[str, Any]) -> str:
     return f"on the event loop of the thread {span['thread']}{', where all of it ran' * alone}"
 
 
-def _length(run: Run, still_open: bool) -> Iterator[str]:
+def _length(run: Run) -> Iterator[str]:
     responses = [span for span in run["spans"] if span["kind"] == "response"]
     if not responses or responses[0]["end_us"] - responses[0]["start_us"] < _LONG:
         return
     begun, ended = responses[0]["start_us"], responses[0]["end_us"]
-    lasted = "goes on still" if still_open else f"went on for {_time(ended - begun)}"
-    yield f"Its response began after {_time(begun)} and {lasted}."
-    held = [s for s in run["spans"] if s["kind"] == "gateway" and s["detail"].get("call") == "sync"]
-    if held and not still_open:
-        taken = _time(held[0]["end_us"] - held[0]["start_us"])
-        yield f"For {taken} the thread {held[0]['thread']} was taken by it."
+    yield f"Its response began after {_time(begun)} and went on for {_time(ended - begun)}."
+    for span in run["spans"]:
+        if span["kind"] == "gateway" and span["detail"].get("call") == "sync":
+            taken = _time(span["end_us"] - span["start_us"])
+            yield f"For {taken} the thread {span['thread']} was taken by it."
 
 
 def _socket(run: Run, gateway: str, still_open: bool) -> str:
