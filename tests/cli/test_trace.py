@@ -122,11 +122,19 @@ def test_a_file_that_cannot_be_written(shell: Shell) -> None:
 
 def test_an_interrupt_ends_all_and_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "twogate", "trace", "/slow/", "--user", "anna"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=shell.environment, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
-    eventually((tmp_path / "slow.txt").exists)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=shell.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # As from a terminal, also where the tests run in the background of a shell.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        eventually((tmp_path / "slow.txt").exists)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
     assert "Traceback" not in "".join(said)
     with sqlite3.connect(tmp_path / "db.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM django_session").fetchone() == (0,)

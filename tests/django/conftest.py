@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,6 +87,13 @@ class Database:
     def connections(self) -> int:
         """Connections that Django has open now."""
         return int(self.value(_COUNT, APPLICATION))
+
+    def has_at_most(self, number: int) -> bool:
+        """Whether so few are open now, or soon: one that was closed is gone a moment later."""
+        deadline = time.monotonic() + 10
+        while (found := self.connections()) > number and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found <= number
 
     def lines(self) -> list[str]:
         """What is committed."""

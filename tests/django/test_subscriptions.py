@@ -338,7 +338,7 @@ def test_sockets_share_threads_and_connections(begin: Begin, database: Database)
     for browser in browsers:
         browser.subscribe("a")
     assert 0 < len(threads_seen) <= 10
-    assert database.connections() <= 10
+    assert database.has_at_most(10)
     site.publish("all")
     assert [browser.data() for browser in browsers] == ["all"] * 60
 

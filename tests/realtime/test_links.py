@@ -75,7 +75,7 @@ def test_a_peer_that_does_not_read_costs_neither_time_nor_memory(sender: Sender)
     with sender.peer("a") as listener:
         begun = time.monotonic()
         taken = sender.fill("a")
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5
         assert sender.links.send("a", FRAME) == "backlog"
         assert LIMIT - len(FRAME) <= sender.links.sizes()[1] <= LIMIT
         [link] = sender.watched
@@ -164,4 +164,4 @@ def test_finish_gives_up_in_time(sender: Sender) -> None:
         sender.fill("a")
         begun = time.monotonic()
         sender.links.finish(0.1, wait_for_peers=True)
-        assert 0.1 <= time.monotonic() - begun < 1.0
+        assert 0.1 <= time.monotonic() - begun < 5

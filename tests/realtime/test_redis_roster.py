@@ -242,7 +242,7 @@ def test_a_redis_that_does_not_answer_holds_up_nobody(make: Make, redis: RedisSe
         began = time.monotonic()
         there.refresh()
         took.append(time.monotonic() - began)
-    assert sorted(took)[5] < 0.1
+    assert sorted(took)[5] < TIMEOUT / 2
     time.sleep(LIFETIME)  # so that by its clock everybody's time is over
     redis.signal(signal.SIGCONT)
     watch = Watch(there)

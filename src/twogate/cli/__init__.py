@@ -10,14 +10,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from twogate.cli import check, new, serve, trace
+from twogate.cli import check, lab, new, serve, trace
 from twogate.cli.parser import FAILED, FINE, WRONG_USE, make_parser
 from twogate.errors import ConfigError, ProjectError, TwogateError
 from twogate.observe.startup import Style
 
 __all__ = ["main"]
 
-_COMMANDS = (serve, new, check, trace)
+_COMMANDS = (serve, new, check, trace, lab)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
