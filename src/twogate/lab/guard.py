@@ -312,8 +312,8 @@ def _place(places: list[tuple[str, int]], folder: Path, own: Collection[str]) ->
 def _reason(done: Run) -> str:
     limits = done.limits
     sentences = {
-        "seconds": f"It was stopped because it was not done after {limits.seconds:g} seconds.",
-        "cpu": f"It was stopped after {limits.cpu:g} seconds of computing: a loop without end?",
+        "seconds": f"It was stopped because it was not done after {_seconds(limits.seconds)}.",
+        "cpu": f"It was stopped after {_seconds(limits.cpu)} of computing: a loop without end?",
         "memory": f"It was stopped because it used more than {_size(limits.memory)} of memory.",
         "processes": "It was stopped because it had more than"
         f" {limits.processes} processes at one time.",
@@ -344,6 +344,10 @@ def _exception(fault: Fault, limits: Limits) -> str:
         return f"It ended itself with sys.exit({fault.message})."
     said = f"{fault.kind}: {fault.message}" if fault.message else fault.kind
     return said if said.endswith((".", "?", "!")) else f"{said}."
+
+
+def _seconds(number: float) -> str:
+    return f"{number:g} second{'' if number == 1 else 's'}"
 
 
 def _size(size: int) -> str:
