@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from tests.support.redis import RedisServer
@@ -46,6 +48,39 @@ async def say(topics: RedisTopics, topic: str, data: str) -> int:
 async def until(condition: Callable[[], object]) -> None:
     while not condition():
         await asyncio.sleep(0.01)
+
+
+def test_what_is_said_before_redis_has_answered_is_heard(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who subscribes does not wait for Redis; what is said from that moment on is for it."""
+    may_connect = threading.Event()
+    subscription = Link.subscription
+
+    def later(link: Link) -> Any:
+        may_connect.wait(DEADLINE)
+        return subscription(link)
+
+    monkeypatch.setattr(Link, "subscription", later)
+
+    async def main() -> None:
+        link = Link(redis.url)
+        topics = RedisTopics(link, "test")
+        await say(topics, "a", "too early")
+        feed = Feed(topics, topics)
+        subscriber = feed.subscribe(["a"])
+        await say(topics, "a", "meanwhile")
+        may_connect.set()
+        try:
+            assert (await asyncio.wait_for(anext(subscriber), DEADLINE)).data == "meanwhile"
+            await say(topics, "a", "later")
+            assert (await asyncio.wait_for(anext(subscriber), DEADLINE)).data == "later"
+        finally:
+            feed.close()
+            await asyncio.to_thread(topics.close)
+            link.client.close()
+
+    asyncio.run(main())
 
 
 def test_each_subscriber_gets_its_topics(redis: RedisServer) -> None:

@@ -33,7 +33,7 @@ import twogate
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
-COMMAND_TIMEOUT = 60.0
+COMMAND_TIMEOUT = 180.0
 BROWSER_NAMES = ("chromium", "google-chrome")
 #: No sandbox, because containers rarely allow one; and nothing that talks to the outside.
 BROWSER_FLAGS = (

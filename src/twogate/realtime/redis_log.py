@@ -14,7 +14,7 @@ from typing import Any
 from twogate.realtime.log import Entry, Replay
 from twogate.realtime.redis_link import Link
 
-__all__ = ["RedisLog", "Window", "decode"]
+__all__ = ["RedisLog", "State", "Window", "decode"]
 
 #: Seconds for which it is known of a topic when something was last said to it.
 _REMEMBER = 86400
@@ -101,6 +101,22 @@ class Window:
         return (number == 0 or self.seed <= number) and self.forgotten <= number
 
 
+@dataclass(slots=True, frozen=True)
+class State:
+    """The log at one moment.
+
+    :ivar newest: the number of the newest message.
+    :ivar seed: the log began after this number.
+    :ivar now: the number that a message of this moment would have at least.
+    :ivar windows: what is kept of the topics that were asked for.
+    """
+
+    newest: int
+    seed: int
+    now: int
+    windows: dict[str, Window]
+
+
 class RedisLog:
     """The messages of all topics, as many and as old as are kept.
 
@@ -134,18 +150,18 @@ class RedisLog:
 
         :raises Away: Redis cannot be reached.
         """
-        return self.windows(())[0]
+        return self.windows(()).newest
 
     def replay(self, topics: Collection[str], number: int) -> Replay:
         """What came to some topics after a number, as far as it is kept; 0 asks for all of it.
 
         :raises Away: Redis cannot be reached.
         """
-        newest, windows = self.windows(topics)
-        return replay(windows.values(), number, newest)
+        state = self.windows(topics)
+        return replay(state.windows.values(), number, state.newest)
 
-    def windows(self, topics: Collection[str]) -> tuple[int, dict[str, Window]]:
-        """The newest number, and what is kept of some topics, at one moment.
+    def windows(self, topics: Collection[str]) -> State:
+        """What is kept of some topics.
 
         :raises Away: Redis cannot be reached.
         """
@@ -156,7 +172,7 @@ class RedisLog:
             topic: _window(topic, int(seed), int(now), row)
             for topic, row in zip(topics, rows, strict=True)
         }
-        return int(last), found
+        return State(int(last), int(seed), int(now), found)
 
     def _call(self, script: Any, topics: list[str], arguments: tuple[Any, ...]) -> Any:
         names = ["last", "seed", "forgotten", "newest", *(f"topic:{topic}" for topic in topics)]

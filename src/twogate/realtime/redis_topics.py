@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
@@ -18,7 +19,7 @@ from twogate.realtime.log import Entry, News, Replay
 from twogate.realtime.outage import Away
 from twogate.realtime.redis_link import Link
 from twogate.realtime.redis_listener import Listener
-from twogate.realtime.redis_log import RedisLog, Window, decode, replay
+from twogate.realtime.redis_log import RedisLog, State, Window, decode, replay
 from twogate.realtime.redis_outbox import Outbox, Reason
 from twogate.realtime.statistics import Reporter
 
@@ -61,6 +62,8 @@ class RedisTopics:
         #: The newest number when it was first asked for; who listens since then misses what is
         #: above it.
         self._asked_at = 0
+        #: The moment from which on everything is to be heard, by the monotonic clock.
+        self._listens_since = 0.0
         self._made_up = 0
         self._news: deque[Entry] = deque()
         self._forgotten: dict[str, int] = {}
@@ -156,6 +159,7 @@ class RedisTopics:
         with self._lock:
             self._bells.add(bell)
             if self._listener is None:
+                self._listens_since = time.monotonic()
                 self._listener = Listener(self._link, self._log.channel, self._ready, self._hear)
         return bell
 
@@ -176,13 +180,13 @@ class RedisTopics:
     def _load(self, topics: list[str]) -> None:
         while True:
             made_up = self._made_up
-            newest, windows = self._log.windows(topics)
+            state = self._log.windows(topics)
             with self._lock:
                 if made_up != self._made_up:
                     continue  # what was passed over meanwhile may not be in what was read
-                self._newest = max(self._newest, newest)
-                self._asked_at = self._asked_at or newest
-                for topic, window in windows.items():
+                self._newest = max(self._newest, state.newest)
+                self._asked_at = self._asked_at or state.newest
+                for topic, window in state.windows.items():
                     if topic not in self._windows:
                         self._add_heard(topic, window)
                         self._keep_window(topic, window)
@@ -201,11 +205,11 @@ class RedisTopics:
         """Everything from now on is heard. Make up for what was not."""
         topics = self._wanted()
         while True:
-            newest, windows = self._log.windows(topics)
+            state = self._log.windows(topics)
             with self._lock:
                 topics = self._wanted()
-                if topics <= windows.keys():  # or somebody came while it was read
-                    self._make_up(newest, windows)
+                if topics <= state.windows.keys():  # or somebody came while it was read
+                    self._make_up(state)
                     break
         self._ring()
 
@@ -213,20 +217,25 @@ class RedisTopics:
         with self._lock:
             return set(self._windows).union(*(bell.topics() for bell in self._bells))
 
-    def _make_up(self, newest: int, windows: dict[str, Window]) -> None:
-        since = self._heard_to or self._asked_at
+    def _make_up(self, state: State) -> None:
+        since = self._heard_to or self._begun(state)
         missed: list[Entry] = []
-        for topic, window in windows.items():
-            if since:
-                missed += [entry for entry in window.entries if entry.id > since]
-                if not window.is_complete_after(since):
-                    self._forgotten[topic] = max(window.seed, window.forgotten)
+        for topic, window in state.windows.items():
+            missed += [entry for entry in window.entries if entry.id > since]
+            if not window.is_complete_after(since):
+                self._forgotten[topic] = max(window.seed, window.forgotten)
             self._keep_window(topic, window)
         missed.sort(key=lambda entry: entry.id)
         self._add_news(missed)
-        self._newest = max(self._newest, newest)
-        self._heard_to = max(since, newest)
+        self._newest = max(self._newest, state.newest)
+        self._heard_to = max(since, state.newest)
         self._made_up += 1
+
+    def _begun(self, state: State) -> int:
+        """The number after which all is to be heard, although Redis has only now answered."""
+        elapsed = time.monotonic() - self._listens_since
+        begun = max(state.now - int(elapsed * 1_000_000), state.seed)
+        return min(begun, self._asked_at or begun)
 
     def _hear(self, news: bytes) -> None:
         entry = decode(news)

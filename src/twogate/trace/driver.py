@@ -13,8 +13,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from twogate.errors import ProjectError
@@ -61,10 +62,18 @@ class Host:
     :param module: what Python is to run.
     :param flags: options as attribute names and values; with ``traceback``, what the process
         writes to standard error is shown, and else only if it dies.
+    :param folder: that of the project; else the current one.
+    :param environment: what the process finds in its environment; else all that is in ours.
     :raises ProjectError: the project does not load.
     """
 
-    def __init__(self, module: str, flags: Plain) -> None:
+    def __init__(
+        self,
+        module: str,
+        flags: Plain,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         quiet = not flags.get("traceback")
         self._errors = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - see close()
         self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -73,8 +82,13 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            cwd=folder,
             # The same order of sets in both processes, for pages that show it.
-            env={"PYTHONHASHSEED": "0", **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={
+                "PYTHONHASHSEED": "0",
+                **(os.environ if environment is None else environment),
+                "PYTHONUNBUFFERED": "1",
+            },
         )
         try:
             self.facts: Plain = self._read()["ready"]

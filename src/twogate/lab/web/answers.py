@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from django.http import HttpRequest, JsonResponse
 from django.http.request import RawPostDataException, UnreadablePostError
 
-__all__ = ["Refused", "takes_json"]
+__all__ = ["Refused", "read", "takes_json"]
 
 #: Bytes of a request's body.
 MOST = 256 * 1024
@@ -40,14 +40,18 @@ def takes_json(view: View) -> Callable[..., JsonResponse]:
     @functools.wraps(view)
     def answer(request: HttpRequest, *arguments: Any, **named: Any) -> JsonResponse:
         try:
-            return JsonResponse(view(request, _read(request), *arguments, **named))
+            return JsonResponse(view(request, read(request), *arguments, **named))
         except Refused as refused:
             return JsonResponse({"error": refused.sentence}, status=refused.status)
 
     return answer
 
 
-def _read(request: HttpRequest) -> dict[str, Any]:
+def read(request: HttpRequest) -> dict[str, Any]:
+    """The object that was posted.
+
+    :raises Refused: there is none.
+    """
     if request.method != "POST":
         raise Refused("This address takes POST.", 405)
     if request.content_type != "application/json":

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from asgiref.sync import sync_to_async
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import path
 from django.utils.html import conditional_escape, format_html, format_html_join
@@ -14,9 +20,9 @@ from django.views.decorators.http import require_safe
 
 from twogate.lab.exercises import exercise as exercises
 from twogate.lab.exercises.course import EXERCISES, STEPS, find, owner
-from twogate.lab.exercises.exercise import MOST_CODE, Exercise
+from twogate.lab.exercises.exercise import MOST_CODE, Exercise, Verdict
 from twogate.lab.web import learners, progress
-from twogate.lab.web.answers import Refused, takes_json
+from twogate.lab.web.answers import Refused, read, takes_json
 from twogate.lab.web.models import Learner
 
 __all__ = ["urlpatterns"]
@@ -38,7 +44,7 @@ class _Kept:
     passed: str | None = None
 
 
-def _read(value: Any) -> _Kept:
+def _kept(value: Any) -> _Kept:
     """A kept value; an imported one may be anything."""
     if not isinstance(value, dict):
         return _Kept()
@@ -56,14 +62,14 @@ def _change(learner: Learner, exercise: Exercise, **new: Any) -> _Kept:
     """Change what is kept; of two requests at once, neither undoes the other's."""
 
     def changed(value: Any) -> dict[str, Any]:
-        return {**asdict(_read(value)), **new}
+        return {**asdict(_kept(value)), **new}
 
-    return _read(progress.change(learner, "step", exercise.key, changed))
+    return _kept(progress.change(learner, "step", exercise.key, changed))
 
 
 def _all(learner: Learner | None) -> dict[str, _Kept]:
     values = progress.values(learner, "step") if learner else {}
-    return {exercise.key: _read(values.get(exercise.key)) for exercise in EXERCISES}
+    return {exercise.key: _kept(values.get(exercise.key)) for exercise in EXERCISES}
 
 
 # The page.
@@ -159,20 +165,38 @@ def _find(key: str) -> Exercise:
 # What the page asks for.
 
 
-@takes_json
-def check(request: HttpRequest, data: dict[str, Any], key: str) -> dict[str, Any]:
-    """Run the code and say what was found."""
-    exercise, learner, code = _find(key), learners.ensure(request), _code(data)
-    _change(learner, exercise, code=code)
-    kept = _all(learner)
-    verdict = exercises.check(exercise, code, _files(kept) if exercise is EXERCISES[-1] else None)
+async def check(request: HttpRequest, key: str) -> JsonResponse:
+    """Run the code and say what was found. Who waits for that holds no thread of the lab."""
+    exercise = _find(key)
+    try:
+        code = _code(read(request))
+    except Refused as refused:
+        return JsonResponse({"error": refused.sentence}, status=refused.status)
+    learner = await sync_to_async(learners.ensure)(request)
+    await sync_to_async(_change)(learner, exercise, code=code)
+    kept = await sync_to_async(_all)(learner)
+    others = _files(kept) if exercise is EXERCISES[-1] else None
+    verdict = await _aside(partial(exercises.check, exercise, code, others))
     if verdict.passed:
-        kept[key] = _change(learner, exercise, done=True, passed=code)
-    return {
-        **asdict(verdict),
-        "done": [key for key, value in kept.items() if value.done],
-        "counts": _counts(kept),
-    }
+        await sync_to_async(_change)(learner, exercise, done=True, passed=code)
+    kept = await sync_to_async(_all)(learner)
+    done = [key for key, value in kept.items() if value.done]
+    return JsonResponse({**asdict(verdict), "done": done, "counts": _counts(kept)})
+
+
+async def _aside(work: Callable[[], Verdict]) -> Verdict:
+    """The result of what blocks, from a thread that nobody waits for when the lab ends."""
+    result: Future[Verdict] = Future()
+
+    def run() -> None:
+        result.set_running_or_notify_cancel()  # from here on, who leaves does not undo it
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="check", daemon=True).start()
+    return await asyncio.wrap_future(result)
 
 
 @takes_json
@@ -194,7 +218,7 @@ def reset(request: HttpRequest, data: dict[str, Any], key: str) -> dict[str, Any
 def hint(request: HttpRequest, data: dict[str, Any], key: str) -> dict[str, Any]:
     """The next hint."""
     learner, exercise = learners.ensure(request), _find(key)
-    asked = _read(progress.value(learner, "step", key)).hints + 1
+    asked = _kept(progress.value(learner, "step", key)).hints + 1
     if asked > len(exercise.hints):
         raise Refused("There are no more hints; the solution is next.")
     _change(learner, exercise, hints=asked)

@@ -9,28 +9,48 @@ const region = document.getElementById("say");
  * Throws an Error with a sentence for the learner when the lab refuses or does not answer.
  */
 export async function post(url, data, { signal } = {}) {
-  let response;
-  try {
-    response = await fetch(url, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRFToken": token },
-      body: JSON.stringify(data),
-      signal,
-    });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The lab does not answer. Is twogate lab still running?");
-  }
-  let answer = null;
-  try {
-    answer = await response.json();
-  } catch {
-    // No JSON: a page for an error.
-  }
-  if (!response.ok || answer === null) {
-    throw new Error(answer?.error ?? "That did not work. Load the page again and repeat it.");
-  }
+  const response = await send(url, data, signal);
+  const answer = await read(response);
+  if (answer === null) throw new Error(SORRY);
   return answer;
+}
+
+/**
+ * Send an object and hand each object that comes back, one to a line, to a function.
+ *
+ * Throws as post does.
+ */
+export async function follow(url, data, take, { signal } = {}) {
+  const response = await send(url, data, signal);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read().catch(rethrow);
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) take(JSON.parse(line));
+  }
+}
+
+const SORRY = "That did not work. Load the page again and repeat it.";
+
+async function send(url, data, signal) {
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": token };
+  const order = { method: "POST", headers, body: JSON.stringify(data), signal };
+  const response = await fetch(url, order).catch(rethrow);
+  if (!response.ok) throw new Error((await read(response))?.error ?? SORRY);
+  return response;
+}
+
+function rethrow(error) {
+  if (error.name === "AbortError") throw error;
+  throw new Error("The lab does not answer. Is twogate lab still running?");
+}
+
+/** The JSON of a response; null for a page, such as those for errors. */
+async function read(response) {
+  return response.json().catch(() => null);
 }
 
 /** Say something to screen readers, without moving the focus. */
