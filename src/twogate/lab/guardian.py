@@ -30,8 +30,9 @@ __all__: list[str] = []
 _PAUSE = 0.1
 #: Seconds that a program gets to say in which line it is.
 _LAST_WORDS = 1.0
-#: Bytes of memory that are set free when all is used, so that it can be said.
+#: Bytes of memory, and open files, that are set free when all is used, so that it can be said.
 _RESERVE = 64 * 1024 * 1024
+_RESERVE_FILES = 16
 #: Bytes of a kept file that are read.
 _MOST_KEPT = 1024 * 1024
 
@@ -82,6 +83,7 @@ def _become(job: dict[str, Any], notes: int, *pipes: int) -> None:
     for number in {nothing, job["output"], job["errors"], *pipes}:
         os.close(number)
     os.chdir(job["folder"])
+    os.nice(5)  # the lab and its pages come first
     # faulthandler speaks from the signal itself, even when Python's own handlers never run.
     faulthandler.register(signal.SIGXCPU, file=notes, all_threads=True, chain=False)
     _limit(job)
@@ -93,7 +95,7 @@ def _limit(job: dict[str, Any]) -> None:
         ("RLIMIT_CPU", int(job["cpu"]) + 1, int(job["cpu"]) + 2),
         ("RLIMIT_AS", job["memory"], job["memory"] + _RESERVE),
         ("RLIMIT_FSIZE", job["file_size"], job["file_size"]),
-        ("RLIMIT_NOFILE", job["open_files"], job["open_files"]),
+        ("RLIMIT_NOFILE", job["open_files"], job["open_files"] + _RESERVE_FILES),
         ("RLIMIT_CORE", 0, 0),
     ):
         kind = getattr(resource, name)
@@ -118,9 +120,10 @@ def _execute(path: str, folder: str, notes: int) -> None:
         _note(notes, error, folder)
         raise
     except BaseException as error:
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        for kind in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE):
+            hard = resource.getrlimit(kind)[1]
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(kind, (hard, hard))
         _note(notes, error, folder)
         if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without this very function
@@ -131,7 +134,8 @@ def _execute(path: str, folder: str, notes: int) -> None:
 
 def _note(notes: int, error: BaseException, folder: str) -> None:
     """Write down which exception ended the program, and all places of its files on the way."""
-    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    frames = traceback.walk_tb(error.__traceback__)
+    places = [(frame.f_code.co_filename, line) for frame, line in frames]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno or 1))
     note = {
