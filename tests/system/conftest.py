@@ -26,6 +26,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Response,
+    expect,
     sync_playwright,
 )
 
@@ -34,7 +35,14 @@ import twogate
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
 COMMAND_TIMEOUT = 180.0
+ACCOUNT = {
+    "DJANGO_SUPERUSER_USERNAME": "editor",
+    "DJANGO_SUPERUSER_EMAIL": "editor@example.com",
+    "DJANGO_SUPERUSER_PASSWORD": "a-long-enough-secret",
+}
 BROWSER_NAMES = ("chromium", "google-chrome")
+# Five seconds are too few while other tests use all processors.
+expect.set_options(timeout=20_000)
 #: No sandbox, because containers rarely allow one; and nothing that talks to the outside.
 BROWSER_FLAGS = (
     "--no-sandbox",
@@ -195,13 +203,20 @@ def start_project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def wagtail_project(tmp_path: Path) -> Path:
-    """What `wagtail start mysite .` makes, untouched."""
-    folder = tmp_path / "wagtail"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def _wagtail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once in a process: Wagtail has hundreds of migrations."""
+    folder = tmp_path_factory.mktemp("wagtail")
     run([sys.executable, "-m", "wagtail.bin.wagtail", "start", "mysite", "."], folder)
+    for command in (["migrate", "--verbosity=0"], ["createsuperuser", "--noinput"]):
+        run([sys.executable, "manage.py", *command], folder, **ACCOUNT)
     return folder
+
+
+@pytest.fixture
+def wagtail_project(_wagtail: Path, tmp_path: Path) -> Path:
+    """What `wagtail start mysite .` makes, untouched, with its tables and the user of ACCOUNT."""
+    return Path(shutil.copytree(_wagtail, tmp_path / "wagtail"))
 
 
 @pytest.fixture

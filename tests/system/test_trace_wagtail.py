@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 from tests.support.shell import Shell, says
 
-from .conftest import Manage
-from .test_wagtail import ACCOUNT
+from .conftest import ACCOUNT
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/", "/admin/pages/3/edit/", "/django-admin/"])
-def test_the_gateways_agree(wagtail_project: Path, manage: Manage, path: str) -> None:
-    manage(wagtail_project, "migrate", "--verbosity=0")
-    manage(wagtail_project, "createsuperuser", "--noinput", **ACCOUNT)
+def test_the_gateways_agree(wagtail_project: Path, path: str) -> None:
     user = ACCOUNT["DJANGO_SUPERUSER_USERNAME"]
     shell = Shell(wagtail_project)
     done = shell("trace", path, "--user", user, "--diff", "--json", "trace.json")

@@ -10,20 +10,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from .conftest import Manage, Serve, Site
-
-ACCOUNT = {
-    "DJANGO_SUPERUSER_USERNAME": "editor",
-    "DJANGO_SUPERUSER_EMAIL": "editor@example.com",
-    "DJANGO_SUPERUSER_PASSWORD": "a-long-enough-secret",
-}
+from .conftest import ACCOUNT, Serve, Site
 
 
 def test_an_editor_publishes_a_page_and_uploads_an_image(
-    wagtail_project: Path, manage: Manage, serve: Serve, page: Page, tmp_path: Path
+    wagtail_project: Path, serve: Serve, page: Page, tmp_path: Path
 ) -> None:
-    manage(wagtail_project, "migrate", "--verbosity=0")
-    manage(wagtail_project, "createsuperuser", "--noinput", **ACCOUNT)
     picture = tmp_path / "green.png"
     picture.write_bytes(png(64, 48))
 

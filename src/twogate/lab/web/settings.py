@@ -68,3 +68,10 @@ STATIC_URL = "static/"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+# Who reads the terminal hears of bugs; of a learner's mistakes the page tells.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"django.request": {"handlers": ["console"], "level": "ERROR"}},
+}
