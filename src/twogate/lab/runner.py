@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from twogate.lab import guard
 from twogate.lab.guard import MEBIBYTE, Run
 
-__all__ = ["run"]
+__all__ = ["Run", "run"]
 
 
 def run(

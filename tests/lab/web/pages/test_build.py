@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from html import unescape
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 from tests.lab.web.conftest import CheckPage, Visitor
+from tests.system.conftest import environment
 
 from twogate.lab.exercises.course import EXERCISES, STEPS, find
 from twogate.lab.exercises.exercise import MOST_CODE
+from twogate.lab.web.folder import make_folder
 
 #: Milliseconds within which a busy machine runs a check.
 PATIENCE = 60_000
@@ -103,6 +108,22 @@ def test_a_consumer_is_typed_and_talked_to(page: Page, check_page: CheckPage) ->
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Start again").click()
     expect(page.locator(".cm-content")).not_to_contain_text("A client has gone")
+
+
+def test_who_waits_for_a_check_holds_no_thread(tmp_path: Path) -> None:
+    # A middleware that is sync alone would keep a worker thread while the async view waits.
+    program = """
+import django
+from django.conf import settings
+from django.utils.module_loading import import_string
+django.setup()
+print([name for name in settings.MIDDLEWARE if not import_string(name).async_capable])
+"""
+    make_folder(tmp_path)
+    there = environment(
+        DJANGO_SETTINGS_MODULE="twogate.lab.web.settings", TWOGATE_LAB_DATA=str(tmp_path)
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], env=there) == b"[]\n"
 
 
 def test_each_exercise_is_shown(visitor: Visitor) -> None:

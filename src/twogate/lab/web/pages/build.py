@@ -14,8 +14,6 @@ from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import path
-from django.utils.html import conditional_escape, format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from twogate.lab.exercises import exercise as exercises
@@ -95,9 +93,7 @@ def _show(request: HttpRequest, exercise: Exercise) -> HttpResponse:
     start = _start(exercise, kept)
     shown = {
         "exercise": exercise,
-        "text": [_with_code(text) for text in exercise.text],
-        "mistakes": [_with_code(text) for text in exercise.mistakes],
-        "hints": [_with_code(hint) for hint in exercise.hints[: mine.hints]],
+        "hints": exercise.hints[: mine.hints],
         "hints_left": max(0, len(exercise.hints) - mine.hints),
         "code": start if mine.code is None else mine.code,
         "start": start,
@@ -133,15 +129,6 @@ def _counts(kept: dict[str, _Kept]) -> dict[str, int]:
 def _start(exercise: Exercise, kept: dict[str, _Kept]) -> str:
     """What to begin with: after a step, the learner's own code of that step."""
     return exercise.whole_start(kept[exercise.before.key].passed if exercise.before else None)
-
-
-def _with_code(text: str) -> SafeString:
-    """Text in which what stands between backticks is code."""
-    parts = enumerate(text.split("`"))
-    marked = (
-        format_html("<code>{}</code>", p) if i % 2 else conditional_escape(p) for i, p in parts
-    )
-    return format_html_join("", "{}", ((part,) for part in marked))
 
 
 def _files(kept: dict[str, _Kept]) -> dict[str, str]:
