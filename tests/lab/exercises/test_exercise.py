@@ -25,6 +25,13 @@ def test_the_guards_limits_end_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdict.printed == "begun"
 
 
+def test_a_check_says_what_was_asked_and_answered() -> None:
+    verdict = check(EXERCISES[-1], "print('mine')\n" + EXERCISES[-1].whole_solution)
+    assert verdict.passed, verdict
+    assert [row.through for row in verdict.talk] == ["WSGI", "ASGI", "ASGI", "ASGI"]
+    assert verdict.printed.startswith("mine")
+
+
 def test_code_that_ends_the_process_is_told() -> None:
     verdict = check(EXERCISES[0], "import os\nos._exit(0)")
     assert verdict.sentence == "Your code ended the program before the check was done."
@@ -43,7 +50,7 @@ def test_the_project_is_served_by_twogate_alone(tmp_path: Path) -> None:
     with serving(tmp_path / "log", folder, "-w", "1") as site:
         for path, request in (("/", "WSGIRequest"), ("/wait/", "ASGIRequest")):
             with urllib.request.urlopen(f"{site.url}{path}", timeout=20) as response:
-                assert f"Django was given a {request}" in response.read().decode()
+                assert f"The request's class is {request}" in response.read().decode()
         with connect(f"ws://{site.host}:{site.port}/ws/chat/", proxy=None) as socket:
             socket.send("hello")
             assert socket.recv(20) == "hello"

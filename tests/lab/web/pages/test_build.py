@@ -13,19 +13,20 @@ from playwright.sync_api import Page, expect
 from tests.lab.web.conftest import CheckPage, Visitor
 from tests.system.conftest import environment
 
-from twogate.lab.exercises.course import EXERCISES, STEPS, find
+from twogate.lab.exercises.course import EXERCISES, STEPS
 from twogate.lab.exercises.exercise import MOST_CODE
 from twogate.lab.web.folder import make_folder
 
 #: Milliseconds within which a busy machine runs a check.
 PATIENCE = 60_000
+CONSUMER = next(exercise for exercise in EXERCISES if exercise.key == "consumer")
 
 
-def write(page: Page, code: str) -> None:
-    """Type code into the empty editor; the indentation that it makes by itself is typed over."""
-    page.get_by_role("textbox", name="Code of").click()
-    page.keyboard.press("Control+A")
-    page.keyboard.press("Delete")
+def write(page: Page, code: str, anew: bool = True) -> None:
+    """Type code in the editor, at the end of what is there or in its place. The indentation that
+    the editor makes by itself is typed over."""
+    page.get_by_role("textbox", name="Code of").focus()
+    page.keyboard.press("Control+A" if anew else "Control+End")
     for line in code.splitlines():
         page.keyboard.type(line)
         page.keyboard.press("Enter")
@@ -37,11 +38,34 @@ def passes(page: Page) -> None:
     expect(page.locator("#sentence")).to_contain_text("Done.", timeout=PATIENCE)
 
 
-def test_steps_are_solved_by_typing(page: Page, check_page: CheckPage) -> None:
+def test_a_project_is_built_by_typing(page: Page, check_page: CheckPage) -> None:
     page.goto("/build/")
     expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "0")
+    fails_and_reads_the_hints(page)
+    check_page(page, "build-hints")
+    leaves_the_editor_by_keyboard(page)
 
-    # One that fails: the sentence, the line, a hint.
+    for number, step in enumerate(STEPS, 1):
+        # What passed is what the next step goes on from.
+        write(page, step.solution, anew=number == 1)
+        page.keyboard.press("Control+Enter")
+        passes(page)
+        expect(page.locator("[data-count=steps]")).to_have_text(str(number))
+        if number < len(STEPS):
+            page.get_by_role("link", name=f"Next: {STEPS[number].title}").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text(STEPS[number].title)
+    expect(page.locator("#talk tbody tr")).to_have_text(
+        [
+            "GET /WSGI200 · A page. The request's class is WSGIRequest.",
+            "GET /wait/ASGI200 · Done waiting. The request's class is ASGIRequest.",
+        ]
+    )
+    a_consumer_is_talked_to(page)
+    check_page(page, "build-consumer")
+    downloads_and_starts_again(page)
+
+
+def fails_and_reads_the_hints(page: Page) -> None:
     write(page, STEPS[0].solution.replace("settings_module", "settings"))
     page.keyboard.press("Control+Enter")
     expect(page.locator("#sentence")).to_have_text(
@@ -56,9 +80,10 @@ def test_steps_are_solved_by_typing(page: Page, check_page: CheckPage) -> None:
     expect(page.locator("#hints li:focus")).to_contain_text("django_project = {'name'")
     page.get_by_role("button", name="Show the solution").click()
     expect(page.locator("#solved code")).to_have_text(STEPS[0].solution)
-    check_page(page, "build-hints")
 
-    # Escape, then Tab leaves the editor; Tab alone indents.
+
+def leaves_the_editor_by_keyboard(page: Page) -> None:
+    """By Escape, then Tab; Tab alone indents."""
     page.get_by_role("textbox", name="Code of").focus()
     page.keyboard.press("Tab")
     expect(page.locator(".cm-content")).to_be_focused()
@@ -66,45 +91,26 @@ def test_steps_are_solved_by_typing(page: Page, check_page: CheckPage) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Check")).to_be_focused()
 
-    for number, step in enumerate(STEPS, 1):
-        write(page, step.whole_solution)
-        page.keyboard.press("Control+Enter")
-        passes(page)
-        expect(page.locator("[data-count=steps]")).to_have_text(str(number))
-        if number < len(STEPS):
-            page.get_by_role("link", name=f"Next: {STEPS[number].title}").click()
-            expect(page.get_by_role("heading", level=1)).to_have_text(STEPS[number].title)
-            assert "django_project" in page.locator(".cm-content").inner_text()
-    answers = page.locator("#talk tbody tr")
-    expect(answers).to_have_text(
-        [
-            "GET /WSGI200 · A page. Django was given a WSGIRequest.",
-            "GET /wait/ASGI200 · Done waiting. Django was given a ASGIRequest.",
-        ]
-    )
-    check_page(page, "build-steps")
 
-
-def test_a_consumer_is_typed_and_talked_to(page: Page, check_page: CheckPage) -> None:
-    consumer = find("consumer")
-    assert consumer is not None
-    page.goto("/build/consumer/")
-    write(page, consumer.solution)
+def a_consumer_is_talked_to(page: Page) -> None:
+    page.get_by_role("link", name=CONSUMER.title).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(CONSUMER.title)
+    write(page, CONSUMER.solution)
     page.get_by_role("button", name="Check").click()
     passes(page)
     expect(page.locator("#talk")).to_contain_text("received 'hello'")
     expect(page.locator("#printed")).to_contain_text("A client has gone, with the code 1000")
-    check_page(page, "build-consumer")
-    # It is there again tomorrow, and in the project.
-    page.goto("/build/consumer/")
+
+
+def downloads_and_starts_again(page: Page) -> None:
+    page.reload()
     expect(page.locator(".cm-content")).to_contain_text("A client has gone")
     expect(page.locator("#done")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the project").click()
     with zipfile.ZipFile(download.value.path()) as zipped:
         text = zipped.read("myproject/myproject/consumers.py").decode()
-    assert text.strip() == consumer.solution.strip()
-    # From there back to the start.
+    assert text.strip() == CONSUMER.solution.strip()
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Start again").click()
     expect(page.locator(".cm-content")).not_to_contain_text("A client has gone")

@@ -29,6 +29,18 @@ const theme = EditorView.theme({
   ".cm-tooltip": { backgroundColor: "var(--raised)", border: "1px solid var(--line)", color: "var(--text)" },
 });
 
+// Typed over a selection, Chromium keeps the look of what was there in a style attribute, which the
+// page's policy refuses. So the editor replaces it.
+const replacing = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    if (event.inputType !== "insertText" || !event.data || view.composing) return false;
+    if (view.state.selection.main.empty) return false;
+    event.preventDefault();
+    view.dispatch(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    return true;
+  },
+});
+
 const area = find("code");
 const editor = new EditorView({
   parent: place,
@@ -39,7 +51,7 @@ const editor = new EditorView({
       keymap.of([{ key: "Mod-Enter", run: check }, indentWithTab, ...defaultKeymap, ...historyKeymap]),
       lineNumbers(), highlightActiveLineGutter(), highlightSpecialChars(), history(), drawSelection(),
       indentOnInput(), indentUnit.of("    "), bracketMatching(), highlightActiveLine(), lintGutter(),
-      python(), syntaxHighlighting(classHighlighter), theme,
+      python(), syntaxHighlighting(classHighlighter), theme, replacing,
       EditorView.contentAttributes.of({
         "aria-label": `Code of ${urls.file}`, "aria-describedby": "keys", id: "code", tabindex: "0",
       }),
@@ -127,6 +139,8 @@ function show({ passed, sentence, mend, line, talk, printed }) {
   find("printed").querySelector("pre").textContent = printed;
   find("next").hidden = !passed;
   mark(passed ? null : line, sentence);
+  say(`${find("sentence").textContent} ${find("mend").textContent}`);
+  result.scrollIntoView({ block: "nearest" });
 }
 
 function through(name) {
