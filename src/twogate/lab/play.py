@@ -76,14 +76,15 @@ def _steps(run: Plain) -> list[Plain]:
     """The client's two ends, all spans but the first, and what came to the client when."""
     root = run["spans"][0]
     begin, end = root["start_us"], root["end_us"]
-    steps = [_client(root, "client sends", begin), _client(root, "client has the answer", end)]
+    last = "client has the last bytes" if run.get("heard") else "client has the answer"
+    steps = [_client(root, "client sends", begin), _client(root, last, end)]
     steps += [_step(span) for span in run["spans"][1:]]
     arrivals = run.get("arrivals", [])
     if len(arrivals) > 1:
         for arrival in arrivals:
             name = f"client receives {arrival['bytes']} bytes"
             steps.append(_client(root, name, arrival["at_us"]))
-    order = {"client sends": 0, "client has the answer": 2}
+    order = {"client sends": 0, last: 2}
     # The answer may be with the client before the server has put away what it needed for it.
     return sorted(steps, key=lambda step: (step["at_us"], order.get(step["name"], 1)))
 
@@ -118,8 +119,8 @@ def _fill_table(run: Plain, steps: list[Plain]) -> None:
         if step["name"] == "client sends":
             row = first
             _track(step, begun)
-        elif step["name"] == "client has the answer":
-            row = last
+        elif step["name"].startswith("client has"):
+            row = {**last, "step": step["name"]}
             settled = variables.get(root)
             if settled is not None and settled is not begun:
                 _track(step, settled)

@@ -336,6 +336,7 @@ function open_moment(moment) {
   byId("answer").textContent = moment.answer;
   byId("proof").textContent = moment.proof;
   byId("moment").hidden = false;
+  if (!wide.matches) lane_of(moment).box.scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
   say(`${moment.question} ${moment.answer}`);
 }
 
@@ -343,9 +344,10 @@ function close_moment() {
   byId("moment").hidden = true;
 }
 
+const lane_of = (moment) => state.lanes.find((lane) => lane.id === moment.run);
+
 function show_proof() {
-  const lane = state.lanes.find((one) => one.id === state.moment.run);
-  open_step(lane.steps.find((step) => step.bar && step.span === state.moment.span));
+  open_step(lane_of(state.moment).steps.find((step) => step.bar && step.span === state.moment.span));
 }
 
 // Threads, drawn once for each size; what has not happened yet is covered.
@@ -355,26 +357,33 @@ const KINDS = { protocol: "server", dispatch: "server", wait: "server", gateway:
 function draw_all() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  for (const lane of state.lanes) draw(lane, colour);
+  for (const lane of state.lanes) lane.height = place_threads(lane);
+  const highest = Math.max(...state.lanes.map((lane) => lane.height));
+  for (const lane of state.lanes) draw(lane, wide.matches ? highest : lane.height, colour);
   place_heads(state.position / state.clock.length);
 }
 
-function draw(lane, colour) {
+// Where the bars of each thread begin; the height of all.
+function place_threads(lane) {
   let top = AXIS;
   for (const thread of lane.threads) {
     thread.top = top + LABEL;
     top = thread.top + thread.levels * ROW + GAP;
   }
+  return top;
+}
+
+function draw(lane, height, colour) {
   const width = lane.width = lane.canvas.parentElement.clientWidth;
   const ratio = devicePixelRatio || 1;
   lane.canvas.width = Math.round(width * ratio);
-  lane.canvas.height = Math.round(top * ratio);
-  lane.canvas.style.height = `${top}px`;
+  lane.canvas.height = Math.round(height * ratio);
+  lane.canvas.style.height = `${height}px`;
   const pen = lane.canvas.getContext("2d");
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.textBaseline = "middle";
   pen.font = "11px system-ui, sans-serif";
-  draw_axis(pen, width, top, colour);
+  draw_axis(pen, width, height, colour);
   for (const step of lane.steps) if (step.bar) draw_bar(pen, lane, step, colour);
   pen.font = "600 11px system-ui, sans-serif";
   pen.fillStyle = colour("muted");
