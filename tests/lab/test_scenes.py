@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from twogate.trace.driver import Host
 SCENES = Path(twogate.lab.__file__).parent / "scenes"
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with closing(Host("twogate.django.trace_server", {}, SCENES)) as host:
+        yield host
+
+
 @pytest.fixture(scope="module", params=["wsgi", "asgi"])
-def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    host = Host("twogate.django.trace_server", {}, SCENES)
-    try:
-        yield request.param, host.tell("start", gateway=request.param)["port"]
-    finally:
-        host.close()
+def served(request: pytest.FixtureRequest, host: Host) -> tuple[str, int]:
+    return request.param, host.tell("start", gateway=request.param)["port"]
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -47,6 +50,7 @@ def test_work_takes_as_long_as_it_was_told_to(served: tuple[str, int], query: st
     assert status == 200
     assert told["ended"] - told["began"] >= 0.045
     assert told["thread"]
+    assert (told["busy"] >= 0.045) == ("compute" in query)
 
 
 @pytest.mark.parametrize("query", ["slow/?wait=11", "async-slow/?wait=nan", "compute/?compute=-1",

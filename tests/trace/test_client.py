@@ -48,6 +48,7 @@ def test_a_request_and_its_answer(server: Serving) -> None:
     assert seen["bytes_out"] > len(seen["body"])
     assert 0 < seen["sent"] < seen["ended"]
     assert not seen["cut"]
+    assert sum(size for _, size in seen["arrivals"]) == seen["bytes_out"]
     answer = seen["response"]
     assert (answer["status"], answer["reason"], answer["body_preview"]) == (200, "OK", "/page")
     assert answer["cookies"] == {"a": "a=1; Path=/"}

@@ -56,3 +56,22 @@ def test_a_process_that_dies_later_is_told_of(program: Path) -> None:
     program.write_text(READY)
     with pytest.raises(ProjectError, match="status 0"):
         trace("program", {}, Request("GET", "/"))
+
+
+def test_a_host_has_its_folder_and_environment_and_can_be_ended(program: Path) -> None:
+    program.write_text(
+        READY + "import os\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'folder': os.getcwd(), 'word': os.environ.get('WORD')}))\n"
+    )
+    environment = {"PYTHONPATH": str(program.parent), "WORD": "here"}
+    host = Host("program", {}, program.parent, environment)
+    try:
+        assert host.tell("say") == {"folder": str(program.parent.resolve()), "word": "here"}
+        assert host.alive
+        host.kill()
+        with pytest.raises(ProjectError, match="status -9"):
+            host.tell("say")
+        assert not host.alive
+    finally:
+        host.close()

@@ -34,6 +34,7 @@ def test_the_variables_are_those_of_each_step() -> None:
     rows = run()["variables"]
     assert rows[0] == {
         "step": "client sends", "request_type": "HTTP", "call_mode": "", "response_type": "",
+        "span": 1,
     }  # fmt: skip
     assert rows[1]["call_mode"] == "sync"
     assert rows[-1]["response_type"] == "status 200"

@@ -28,9 +28,11 @@ __all__ = ["MOST", "PATIENCE", "Request", "ask", "talk"]
 PATIENCE = 10.0
 #: Bytes of an answer that are read.
 MOST = 16 * 1024 * 1024
-#: Seconds without a message after which a WebSocket has said what it wants to say.
+#: What :attr:`Request.quiet` is if nobody says otherwise.
 QUIET = 0.3
 _PREVIEW = 4096
+#: Arrivals that are noted.
+_MOST_ARRIVALS = 200
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Request:
     :ivar headers: beside ``Host``, ``Connection`` and ``Content-Length``.
     :ivar host: the value of ``Host``.
     :ivar messages: what to say over a WebSocket; ``None`` for HTTP.
+    :ivar quiet: seconds without a message after which a WebSocket has said what it wants to say.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Request:
     body: bytes = b""
     host: str = "localhost"
     messages: Sequence[str] | None = None
+    quiet: float = QUIET
 
     def encode(self) -> bytes:
         """The bytes of an HTTP request."""
@@ -67,23 +71,25 @@ def ask(port: int, request: Request) -> dict[str, Any]:
     """Send an HTTP request to this machine and read the answer.
 
     :return: ``sent`` and ``ended`` (nanoseconds), ``bytes_in`` and ``bytes_out`` as the server sees
-        them, ``response`` as in the trace document, and ``body``.
+        them, ``arrivals``: pairs of a time and the bytes that came then, ``response`` as in the
+        trace document, and ``body``.
     :raises OSError: nobody answers there.
     """
     outgoing = request.encode()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
         sent = time.perf_counter_ns()
         sock.sendall(outgoing)
-        incoming, ended, cut = _read(sock)
+        incoming, arrivals, ended, cut = _read(sock)
     return {
         "sent": sent, "ended": ended, "bytes_in": len(outgoing), "bytes_out": len(incoming),
-        "cut": cut, **_parse(request.method, incoming),
+        "arrivals": arrivals, "cut": cut, **_parse(request.method, incoming),
     }  # fmt: skip
 
 
-def _read(sock: socket.socket) -> tuple[bytes, int, bool]:
-    """All that comes, when the last of it came, and whether it was cut."""
+def _read(sock: socket.socket) -> tuple[bytes, list[tuple[int, int]], int, bool]:
+    """All that comes, when how much of it came, when the last did, and whether it was cut."""
     pieces: list[bytes] = []
+    arrivals: list[tuple[int, int]] = []
     size, ended = 0, time.perf_counter_ns()
     deadline = time.monotonic() + PATIENCE
     while size < MOST and (left := deadline - time.monotonic()) > 0:
@@ -93,11 +99,13 @@ def _read(sock: socket.socket) -> tuple[bytes, int, bool]:
         except TimeoutError:
             break
         if not piece:
-            return b"".join(pieces), ended, False
+            return b"".join(pieces), arrivals, ended, False
         ended = time.perf_counter_ns()
         pieces.append(piece)
         size += len(piece)
-    return b"".join(pieces), ended, True
+        if len(arrivals) < _MOST_ARRIVALS:
+            arrivals.append((ended, len(piece)))
+    return b"".join(pieces), arrivals, ended, True
 
 
 class _Fake:
@@ -238,9 +246,9 @@ class _Talk:
             self._protocol.send_text(message.encode())
             self._flush()
             before = len(self._heard)
-            while len(self._heard) == before and self._hear(QUIET):
+            while len(self._heard) == before and self._hear(self._request.quiet):
                 pass
-        while self._hear(QUIET):
+        while self._hear(self._request.quiet):
             pass
         if not self._protocol.close_expected():
             self._protocol.send_close(1000)

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +24,7 @@ from twogate.trace.conclusions import conclude
 from twogate.trace.differences import Answers, compare
 from twogate.trace.timeline import FORMAT, discreet, make_run
 
-__all__ = ["SAFE", "Host", "trace"]
+__all__ = ["SAFE", "Host", "trace", "trace_by"]
 
 Plain: TypeAlias = dict[str, Any]
 
@@ -129,6 +129,15 @@ class Host:
         said = self._errors.read().decode("utf-8", "replace").strip()
         return f"\n{said[-_LAST_WORDS:]}" if said else ""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once, also while another thread waits for its answer; then close it."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it."""
         try:
@@ -163,33 +172,81 @@ def trace(
     :raises ProjectError: the project does not load, or there is no such user.
     """
     ways = _HTTP if request.messages is None else _WEBSOCKET
-    runs: list[Plain] = []
-    answers: dict[str, Answers] = {}
-    facts: Plain = {}
-    chosen: Plain = {}
+    traced = _Traced(request, user, repeat)
     for stock in sorted({way.stock for way in ways}):
-        with _hosted(module, {**flags, "stock_handler": stock}) as host:
-            facts = facts or host.facts
-            ready = _prepared(request, host, user)
-            if not stock and request.messages is None:
-                chosen = host.tell("choose", method=request.method, path=request.path)
-            for way in ways:
-                if way.stock == stock:
-                    run, answered = _trace_way(host, way, ready, repeat)
-                    runs.append(run)
-                    answers[run["id"]] = answered
-    order = [way.identity for way in ways]
-    runs.sort(key=lambda run: order.index(run["id"]))
-    return _document(request, user, repeat, runs, answers, facts, chosen)
+        with contextlib.closing(Host(module, {**flags, "stock_handler": stock})) as host:
+            traced.ask(host, [way for way in ways if way.stock == stock])
+    return traced.document([way.identity for way in ways])
 
 
-@contextlib.contextmanager
-def _hosted(module: str, flags: Plain) -> Iterator[Host]:
-    host = Host(module, flags)
-    try:
-        yield host
-    finally:
-        host.close()
+def trace_by(host: Host, request: Request) -> Plain:
+    """Send a request through each gateway of a host that is kept, with Twogate's handlers.
+
+    :param host: one without ``stock_handler``; it can be asked again afterwards.
+    :return: the trace document.
+    :raises ProjectError: the host has ended, or an application has not returned.
+    :raises OSError: the host does not answer.
+    """
+    ways = _HTTP if request.messages is None else _WEBSOCKET
+    own = [way for way in ways if not way.stock]
+    traced = _Traced(request, None, 1)
+    traced.ask(host, own)
+    return traced.document([way.identity for way in own])
+
+
+class _Traced:
+    """One request on its ways, and what is known of it so far."""
+
+    def __init__(self, request: Request, user: str | None, repeat: int) -> None:
+        self._request = request
+        self._user = user
+        self._repeat = repeat
+        self._runs: dict[str, Plain] = {}
+        self._answers: dict[str, Answers] = {}
+        self._facts: Plain = {}
+        self._chosen: Plain = {}
+
+    def ask(self, host: Host, ways: Sequence[_Way]) -> None:
+        """Send it these ways."""
+        request = self._request
+        self._facts = self._facts or host.facts
+        ready = _prepared(request, host, self._user)
+        if request.messages is None and not ways[0].stock:
+            self._chosen = host.tell("choose", method=request.method, path=request.path)
+        for way in ways:
+            run, answers = _trace_way(host, way, ready, self._repeat)
+            self._runs[way.identity], self._answers[way.identity] = run, answers
+
+    def document(self, order: Sequence[str]) -> Plain:
+        """The trace document, with the runs in this order."""
+        request, facts = self._request, self._facts
+        runs = [self._runs[identity] for identity in order]
+        right = runs[-1]
+        differences: list[Plain] = []
+        for left in runs[:-1]:
+            answers = self._answers[left["id"]], self._answers[right["id"]]
+            differences += compare(left, right, answers)
+        asked: Plain = {
+            "method": request.method, "path": request.path,
+            "headers": discreet([[name, value] for name, value in request.headers]),
+            "body": request.body.decode("utf-8", "replace"), "user": self._user,
+            "repeat": self._repeat,
+        }  # fmt: skip
+        if request.messages is not None:
+            asked["websocket_messages"] = list(request.messages)
+        project = {
+            name: facts.get(name) for name in ("settings", "debug", "middleware", "notes", "folder")
+        }
+        document: Plain = {
+            "format": FORMAT,
+            "versions": facts["versions"],
+            "project": {**project, "chosen": self._chosen},
+            "request": asked,
+            "runs": runs,
+            "differences": differences,
+        }
+        document["conclusions"] = conclude(document)
+        return document
 
 
 def _prepared(request: Request, host: Host, user: str | None) -> Request:
@@ -253,38 +310,3 @@ def _warming(request: Request) -> Request:
     if request.method in SAFE:
         return request
     return replace(request, method="GET", body=b"")
-
-
-def _document(
-    request: Request,
-    user: str | None,
-    repeat: int,
-    runs: Sequence[Plain],
-    answers: dict[str, Answers],
-    facts: Plain,
-    chosen: Plain,
-) -> Plain:
-    right = runs[-1]
-    differences: list[Plain] = []
-    for left in runs[:-1]:
-        differences += compare(left, right, (answers[left["id"]], answers[right["id"]]))
-    asked: Plain = {
-        "method": request.method, "path": request.path,
-        "headers": discreet([[name, value] for name, value in request.headers]),
-        "body": request.body.decode("utf-8", "replace"), "user": user, "repeat": repeat,
-    }  # fmt: skip
-    if request.messages is not None:
-        asked["websocket_messages"] = list(request.messages)
-    project = {
-        name: facts.get(name) for name in ("settings", "debug", "middleware", "notes", "folder")
-    }
-    document: Plain = {
-        "format": FORMAT,
-        "versions": facts["versions"],
-        "project": {**project, "chosen": chosen},
-        "request": asked,
-        "runs": list(runs),
-        "differences": differences,
-    }
-    document["conclusions"] = conclude(document)
-    return document

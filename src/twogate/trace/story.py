@@ -47,7 +47,7 @@ def table(run: Plain) -> list[Plain]:
         if kind == "response":
             sent = name if name.startswith("sends") else f"{status}"
         call = _mode(span) if kind in ("gateway", "handler", "middleware", "view") else ""
-        step = str(_STEP_NAMES.get(kind, name))
+        step = str(name if name.startswith("sends") else _STEP_NAMES.get(kind, name))
         rows.append(_row(step, server, asked, call, processing, sent, span))
     rows.append(_row("client has the answer", server, asked, "", "", str(status), run["spans"][0]))
     return rows
@@ -68,26 +68,28 @@ def _row(
 
 def variables(run: Plain) -> list[Plain]:
     """What the type of the request, the mode of the call and the type of the response are, at each
-    step that settles one of them."""
+    step that settles one of them, with its span."""
     asked = "WebSocket" if _is_websocket(run) else "HTTP"
     state = {"request_type": "", "call_mode": "", "response_type": ""}
     rows: list[Plain] = []
 
-    def note(step: str, **changes: str) -> None:
+    def note(step: str, span: Plain, **changes: str) -> None:
         state.update(changes)
-        rows.append({"step": step, **state})
+        rows.append({"step": step, **state, "span": span["id"]})
 
-    note("client sends", request_type=asked)
+    root = run["spans"][0]
+    note("client sends", root, request_type=asked)
     for span in _steps(run):
         kind = span["kind"]
         if kind == "dispatch":
-            note("dispatch", call_mode={"WSGI": "sync", "ASGI": "async"}.get(_gateway(run), "none"))
+            mode = {"WSGI": "sync", "ASGI": "async"}.get(_gateway(run), "none")
+            note("dispatch", span, call_mode=mode)
         elif kind == "view":
-            note("view", call_mode=_mode(span))
+            note("view", span, call_mode=_mode(span))
         elif kind == "response":
-            note("response", response_type=_type_of_response(run, span))
+            note("response", span, response_type=_type_of_response(run, span))
     if not rows[-1]["response_type"]:
-        note("server answers", response_type=f"status {run['response']['status']}")
+        note("server answers", root, response_type=f"status {run['response']['status']}")
     return rows
 
 

@@ -70,7 +70,8 @@ def make_run(
     :param handler: whose handler served it.
     :param recorded: see :func:`plain`.
     :param seen: what the client saw: ``sent`` and ``ended`` in nanoseconds, ``response``,
-        ``bytes_in``, ``bytes_out``; ``None`` where the client is a stranger.
+        ``bytes_in``, ``bytes_out`` and perhaps ``arrivals``; ``None`` where the client is a
+        stranger.
     """
     spans = [dict(span) for span in recorded["spans"]]
     root = spans[0]
@@ -98,6 +99,10 @@ def make_run(
     }
     if facts.get("error"):
         run["error"] = facts["error"]
+    if seen is not None and "arrivals" in seen:
+        run["arrivals"] = [
+            {"at_us": _us(at - base), "bytes": size} for at, size in seen["arrivals"]
+        ]
     run["table"], run["variables"], run["moments"] = table(run), variables(run), moments(run)
     return run
 

@@ -1,7 +1,7 @@
 """The views: the same work, once for threads and once for the event loop.
 
 Those that take their time answer with the moments of a clock that all processes of this machine
-share, and with the thread that ran them.
+share, with the thread that ran them, and with the processor time it used meanwhile.
 """
 
 import asyncio
@@ -23,28 +23,28 @@ async def async_page(request):
 
 def slow(request):
     """Sleeps. The thread can do nothing else meanwhile."""
-    began = time.monotonic()
+    began = now()
     time.sleep(number(request, "wait", default=0.2, most=10))
     return took(began)
 
 
 async def async_slow(request):
     """Sleeps. The event loop serves others meanwhile."""
-    began = time.monotonic()
+    began = now()
     await asyncio.sleep(number(request, "wait", default=0.2, most=10))
     return took(began)
 
 
 def compute(request):
     """Keeps a processor busy for some milliseconds."""
-    began = time.monotonic()
+    began = now()
     be_busy(number(request, "compute", default=20, most=1000))
     return took(began)
 
 
 async def async_compute(request):
     """The same on the event loop, which can serve nobody meanwhile."""
-    began = time.monotonic()
+    began = now()
     be_busy(number(request, "compute", default=20, most=1000))
     return took(began)
 
@@ -70,12 +70,19 @@ def be_busy(milliseconds):
         sum(range(1000))
 
 
+def now():
+    """The time, and the processor time that this thread has used so far; seconds."""
+    return time.monotonic(), time.thread_time()
+
+
 def took(began):
+    ended = now()
     return JsonResponse(
         {
             "thread": threading.current_thread().name,
-            "began": began,
-            "ended": time.monotonic(),
+            "began": began[0],
+            "ended": ended[0],
+            "busy": ended[1] - began[1],
         }
     )
 
