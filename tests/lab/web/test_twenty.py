@@ -17,10 +17,6 @@ ASKED = [question for question in all_questions() if question.kind == ONE][:LEAR
 
 def test_nothing_is_lost_and_nothing_is_mixed_up(new_page: NewPage) -> None:
     pages = [new_page() for _ in range(LEARNERS)]
-    for number, page in enumerate(pages):
-        page.goto("/learner/")
-        page.get_by_label("Name", exact=True).fill(f"One of twenty, {number}")
-        page.get_by_role("button", name="Continue as this name").click()
     for page, scenario in zip(pages, WATCHED, strict=True):
         page.goto("/watch/")
         page.locator(f"input[value={scenario}]").check(force=True)
