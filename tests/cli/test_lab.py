@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from twogate.cli import lab
+from twogate.cli.parser import make_parser
 
 TOKEN = "a-token-for-a-test"
 
@@ -45,3 +49,14 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert f"The lab cannot use {folder}: File exists" in done.stderr
     assert "--data" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_documentation_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_parser([lab]).parse_args(["lab", "--help"])
+    options = capsys.readouterr().out.partition("examples:")[0]
+    told = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
+    table = told.partition("## Options")[2].partition("## ")[0]
+    assert set(re.findall("--[a-z][a-z-]*", options)) - {"--help"} == set(
+        re.findall("--[a-z][a-z-]*", table)
+    )

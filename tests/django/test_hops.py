@@ -92,10 +92,11 @@ def test_a_sync_view_costs_one_crossing(project: Project, counter: Counter) -> N
     assert counter.crossed == ["Chain._complete"]
 
 
-def test_threads_are_started_once(project: Project, counter: Counter) -> None:
-    assert ask(project, "/page/", times=5) == 200
-    assert len(counter.crossed) == 5
-    assert len(counter.started) <= 1
+def test_threads_live_on(project: Project, counter: Counter) -> None:
+    """The next request may come before the thread of the last one is back: then there are two."""
+    assert ask(project, "/page/", times=20) == 200
+    assert len(counter.crossed) == 20
+    assert len(counter.started) <= 4
 
 
 @pytest.mark.parametrize("path", ["/page/", "/apage/"])

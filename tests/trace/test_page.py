@@ -72,9 +72,15 @@ def test_times_of_the_way_are_each_stops_own() -> None:
 
 
 def test_answers_that_are_the_same() -> None:
-    trace = document(refused())
+    trace = document(refused(), refused())
     trace["differences"] = []
     assert "Nothing: the answers are the same." in Parsed(render(trace)).text
+
+
+def test_one_run_differs_from_nothing() -> None:
+    trace = document(run("WSGI", "wsgi", 0, 900.0))
+    trace["differences"] = []
+    assert "What differs" not in Parsed(render(trace)).text
 
 
 def test_each_two_runs_have_a_table() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from tests.support.http import Serving, eventually, get, post
 from tests.support.shell import PROJECT, SOURCE
+from websockets.sync.client import connect
 
 from twogate.config import Config
 from twogate.dispatch import Applications
@@ -46,13 +48,18 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 @contextlib.contextmanager
 def traced(gateway: str, limit: int = 100) -> Iterator[tuple[Serving, list[Recording]]]:
     kept: list[Recording] = []
-    tracer = Tracer(kept.append, limit)
+    with serving(Tracer(kept.append, limit), asgi, gateway) as server:
+        yield server, kept
+
+
+@contextlib.contextmanager
+def serving(tracer: Tracer, asgi: Any, gateway: str = "auto") -> Iterator[Serving]:
     applications = Applications(tracer.wsgi(wsgi), tracer.asgi(asgi), tracer=tracer)
     config = Config(gateway=gateway, lifespan="off")
     server = Serving(applications, config, socket.AF_INET, ("127.0.0.1", 0))
     server.start()
     try:
-        yield server, kept
+        yield server
     finally:
         server.close()
     assert tracer._open == {}
@@ -135,6 +142,58 @@ def test_recordings_are_bounded() -> None:
         eventually(lambda: kept)
     assert len(kept[0].spans) == 3
     assert kept[0].left_out == 2
+
+
+def test_what_is_not_wanted_is_served_and_not_recorded() -> None:
+    kept: list[Recording] = []
+    tracer = Tracer(kept.append, wanted=lambda exchange: exchange.head.raw_path != b"/dull")
+    with serving(tracer, asgi) as server:
+        assert server.ask(get("/dull")).body == b"hello"
+        server.ask(get("/one"))
+        eventually(lambda: kept)
+    assert [recording.spans[0].name for recording in kept] == ["GET /one"]
+
+
+def test_websockets_that_are_open() -> None:
+    """One of them makes a task that sends through all: what it sends is in each one's recording."""
+    kept: list[Recording] = []
+    sends: list[Any] = []
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def repeat() -> None:
+        while text := await heard.get():
+            for send in sends:
+                await send({"type": "websocket.send", "text": text})
+
+    async def chat(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        if not sends:
+            tasks.append(asyncio.create_task(repeat()))
+        sends.append(send)
+        while (message := await receive())["type"] == "websocket.receive":
+            heard.put_nowait(message["text"])
+        sends.remove(send)
+
+    tasks: list[Any] = []
+    tracer = Tracer(kept.append)
+    with serving(tracer, chat) as server:
+        address = f"ws://127.0.0.1:{server.address[1]}/"
+        with connect(address, proxy=None) as one, connect(address, proxy=None) as other:
+            one.send("hello")
+            assert (one.recv(15), other.recv(15)) == ("hello", "hello")
+            under_way = tracer.under_way()
+            states = [(found.facts["gateway"], found.facts["status"]) for found in under_way]
+            assert states == [("asgi", 101)] * 2
+            assert kept == []
+        eventually(lambda: len(kept) == 2)
+        assert tracer.under_way() == []
+        server.run(lambda: heard.put_nowait(""))
+    assert set(kept) == set(under_way)
+    for recording in kept:
+        assert "sends websocket.send" in [found.name for found in recording.spans]
+        parents = [found.parent for found in recording.spans[1:]]
+        assert all(found is not None and found.recording is recording for found in parents)
 
 
 def test_without_a_tracer_nothing_of_it_is_there(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ BIND = "127.0.0.1:8010"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
 #: Run in a process of its own, because it knows Django.
 PREPARE = "twogate.lab.web.prepare"
+#: What the worker imports to get its applications.
+LOADER = "twogate.lab.web.loader:load"
 
 _EXAMPLES = """\
 examples:
@@ -92,8 +94,7 @@ def run(known: argparse.Namespace) -> int:
     _prepare(folder)
     logs.configure(config)
     tell = partial(_tell, token, not known.no_browser)
-    load = "twogate.django.project:load"
-    return supervisor.serve(config, load=load, observer=logs.make_observer, announce=tell)
+    return supervisor.serve(config, load=LOADER, observer=logs.make_observer, announce=tell)
 
 
 def _token(known: argparse.Namespace) -> str:

@@ -188,17 +188,22 @@ def serve(
     wsgi: Callable[..., Any] | None = None,
     asgi: Callable[..., Any] | None = None,
     threads: int = 8,
+    observer: Observer | None = None,
 ) -> Iterator[Served]:
     """Twogate, in a thread of this process, for the time of the block.
 
     With both applications each request goes through the gateway that suits its view.
+
+    :param observer: is told what happens, in that thread.
     """
     chooser = None
     if wsgi is not None and asgi is not None:
         from twogate.django.chooser import ViewChooser
 
         chooser = ViewChooser()
-    server = Server(Applications(wsgi, asgi, chooser), Config(threads=threads), Observer())
+    server = Server(
+        Applications(wsgi, asgi, chooser), Config(threads=threads), observer or Observer()
+    )
     logging.getLogger("twogate").addHandler(logging.NullHandler())
     loop = asyncio.new_event_loop()
     listener = socket.create_server(("127.0.0.1", 0))

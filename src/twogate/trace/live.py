@@ -29,7 +29,7 @@ from twogate.trace.tracer import Tracer
 if TYPE_CHECKING:
     from twogate.exchange import Exchange
 
-__all__ = ["PATH", "Pages", "Shelf", "make_tracer"]
+__all__ = ["PATH", "Pages", "Shelf", "document_of", "make_tracer", "summary"]
 
 PATH = b"/__twogate__/traces/"
 #: Spans of one live trace.
@@ -116,7 +116,7 @@ class Shelf:
         made = []
         for name in self.names():
             if name > after and (document := self.read(name)) is not None:
-                made.append({"id": name, **_summary(document), "worker": name.partition("-")[2]})
+                made.append({"id": name, **summary(document), "worker": name.partition("-")[2]})
         return made
 
 
@@ -145,7 +145,8 @@ def document_of(recording: Recording) -> dict[str, Any]:
     return document
 
 
-def _summary(document: dict[str, Any]) -> dict[str, Any]:
+def summary(document: dict[str, Any]) -> dict[str, Any]:
+    """What a list shows of a trace."""
     run, asked = document["runs"][0], document["request"]
     return {
         "at": document["at"], "method": asked["method"], "path": asked["path"],

@@ -228,7 +228,8 @@ def _legend(runs: Sequence[Document]) -> str:
 
 def _tables(document: Document) -> Iterator[str]:
     runs = document["runs"]
-    yield _section("differences", "What differs", *_differences(document))
+    if len(runs) > 1:
+        yield _section("differences", "What differs", *_differences(document))
     yield _section("crossings", "Crossings", *map(_crossings, runs))
     yield _section("steps", "Execution table", *map(_steps, runs))
     yield _section("variables", "Variable tracker", *map(_variables, runs))

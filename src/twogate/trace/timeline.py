@@ -29,8 +29,9 @@ _COUNTS = (
 
 
 def plain(recording: Recording) -> Plain:
-    """A recording as it travels between processes."""
-    facts = {k: v for k, v in recording.facts.items() if k not in ("connections", "opened")}
+    """A recording as it travels between processes; it may still be under way."""
+    known = dict(recording.facts)
+    facts = {k: v for k, v in known.items() if k not in ("connections", "opened")}
     return {
         "spans": [_plain_span(found) for found in list(recording.spans)],
         "counts": {**recording.counts, "crossings": recording.crossings},

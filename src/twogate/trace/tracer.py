@@ -38,6 +38,7 @@ class Tracer(Observer):
     :param limit: spans that one recording keeps.
     :param answer: is asked first: whether it has taken an exchange on itself. That is neither
         recorded nor told to other observers.
+    :param wanted: says whether to record an exchange; all are recorded without it.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Tracer(Observer):
         keep: Callable[[Recording], None],
         limit: int = LIMIT,
         answer: Callable[[Exchange], bool] | None = None,
+        wanted: Callable[[Exchange], bool] | None = None,
     ) -> None:
         self._keep = keep
         self._limit = limit
         self._answer = answer
+        self._wanted = wanted
         #: By the identity of the exchange, which lives as long as its entry.
         self._open: dict[int, _Open] = {}
 
@@ -59,6 +62,11 @@ class Tracer(Observer):
             applications.wsgi = self.wsgi(applications.wsgi)
         if applications.asgi is not None:
             applications.asgi = self.asgi(applications.asgi)
+
+    def under_way(self) -> list[Recording]:
+        """Those that are not complete, of open WebSockets for example, with what is known so far;
+        any thread."""
+        return [opened.recording for opened in list(self._open.values()) if opened.look()]
 
     # For the server.
 
@@ -74,7 +82,7 @@ class Tracer(Observer):
                 exchange.gateway, exchange.reason = "server", _OURS
                 if self._answer(exchange):
                     return
-            if len(self._open) >= _MOST:
+            if len(self._open) >= _MOST or not (self._wanted is None or self._wanted(exchange)):
                 dispatch(exchange)
                 return
             opened = self._begin(exchange)
@@ -190,9 +198,9 @@ class Tracer(Observer):
     def _end(self, opened: _Open) -> None:
         """Keep the recording, once both ends have been seen. Any thread."""
         done = opened.finished and not opened.running
-        if done and self._open.pop(id(opened.exchange), None) is not None:
-            del opened.recording.facts["opened"]
+        if done and opened.recording.facts.pop("opened", None) is not None:
             self._keep(opened.recording)
+            del self._open[id(opened.exchange)]  # now, so that it is always in one of both
 
 
 #: The reason on an exchange that shows traces.
@@ -240,8 +248,10 @@ class _Open:
         """A message passes between a WebSocket's application and the gateway."""
         self._messages += 1
         if self._messages <= _MESSAGES:
-            kind = str(message.get("type"))
-            told = Span(self.recording, current(), "response" if verb == "sends" else "protocol",
+            kind, here = str(message.get("type")), current()
+            if here is None or here.recording is not self.recording:
+                here = self.root  # a task that serves many WebSockets is of another's context
+            told = Span(self.recording, here, "response" if verb == "sends" else "protocol",
                         f"{verb} {kind}")  # fmt: skip
             told.detail["bytes"] = len(message.get("text") or message.get("bytes") or b"")
             told.close()
@@ -249,16 +259,21 @@ class _Open:
     def finish(self) -> None:
         """The last byte is handed to the socket."""
         self.finished = True
-        exchange, facts = self.exchange, self.recording.facts
         now = time.perf_counter_ns()
         self.root.end = now
         if self._response is not None:
             self._response.end = now
-        facts.update(
+        self.look()
+
+    def look(self) -> bool:
+        """Note what is known of it; whether it has a gateway yet."""
+        exchange = self.exchange
+        self.recording.facts.update(
             gateway=exchange.gateway, reason=exchange.reason, status=exchange.encoder.status,
             body_sent=exchange.encoder.bytes_sent, body_received=exchange.body.received,
             served_by=exchange.served_by,
         )  # fmt: skip
+        return bool(exchange.gateway)
 
 
 @contextlib.contextmanager

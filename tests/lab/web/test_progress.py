@@ -32,6 +32,7 @@ def test_what_is_imported_takes_the_place_of_what_was_there(visitor: Visitor) ->
         ([{"kind": "card", "key": "", "value": 1}], "has no proper key"),
         ([{"kind": "card", "key": "k" * 101, "value": 1}], "has no proper key"),
         ([{"kind": "card", "key": "a", "value": "x" * 300_001}], "is too large"),
+        ([{"kind": "card", "key": "a", "value": None}], "has no value"),
         ([{"kind": "card", "key": "a", "value": 1}] * 2, "stands twice"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.lab.web.conftest import Lab, Visitor, start_lab, stop_lab
+from tests.lab.web.rooms import Room
 
 TOKEN = "a-token-for-a-test"
 
@@ -72,3 +73,13 @@ def test_others_need_the_token(guarded: Lab) -> None:
     cookie = next(c for c in friend.cookies if c.name == "twogate_lab_token")
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert friend.submit("/learner/become/", name="Friend").status == 200
+
+
+def test_who_has_shown_the_token_has_a_room_with_websockets(guarded: Lab) -> None:
+    stranger, friend = Visitor(guarded), Visitor(guarded)
+    friend.get(f"/?token={TOKEN}")
+    room = Room(guarded, visitor=friend)
+    with room.socket("hear/"):
+        pass
+    assert room.get("stream/").status == 200
+    assert stranger.get(f"/live/room/{room.name}/stream/").status == 403

@@ -15,7 +15,8 @@ __all__ = ["Refused", "read", "takes_json"]
 #: Bytes of a request's body.
 MOST = 256 * 1024
 
-View: TypeAlias = Callable[[HttpRequest, dict[str, Any]], dict[str, Any]]
+#: Takes the request, what was posted, and what is in the address.
+View: TypeAlias = Callable[..., dict[str, Any]]
 
 
 class Refused(Exception):

@@ -7,11 +7,12 @@ learner. Several people of one machine are told apart by names; there are no pas
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 
 from twogate.lab.web.models import Learner
 
@@ -95,23 +96,31 @@ def _make(token: str) -> Learner:
             continue
 
 
-def remember(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+@sync_and_async_middleware
+def remember(get_response: Any) -> Any:
     """Middleware: a browser that has no learner's cookie gets one with its first page."""
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            return _remember(request, await get_response(request))
+
+        return async_middleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
-        is_page = str(response.headers.get("Content-Type", "")).startswith("text/html")
-        if is_page and response.status_code < 400 and not _token(request):
-            _new_token(request)
-        if hasattr(request, "_learner_token"):
-            response.set_signed_cookie(
-                _COOKIE, request._learner_token, max_age=_YEARS, httponly=True, samesite="Lax"
-            )
-        return response
+        return _remember(request, get_response(request))
 
     return middleware
+
+
+def _remember(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    is_page = str(response.headers.get("Content-Type", "")).startswith("text/html")
+    if is_page and response.status_code < 400 and not _token(request):
+        _new_token(request)
+    if hasattr(request, "_learner_token"):
+        response.set_signed_cookie(
+            _COOKIE, request._learner_token, max_age=_YEARS, httponly=True, samesite="Lax"
+        )
+    return response
 
 
 def context(request: HttpRequest) -> dict[str, Any]:

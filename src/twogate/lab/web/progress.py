@@ -114,6 +114,8 @@ def _check(number: int, row: Any) -> dict[str, Any]:
     key = row["key"]
     if not isinstance(key, str) or not 0 < len(key) <= 100 or not key.isprintable():
         raise ValueError(f"{where} has no proper key.")
+    if row["value"] is None:
+        raise ValueError(f"{where} has no value.")
     if len(json.dumps(row["value"])) > _MOST_VALUE:
         raise ValueError(f"{where} is too large.")
     return dict(row)

@@ -9,34 +9,41 @@ with the token. All that changes something is a POST with Django's CSRF token an
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.utils.decorators import sync_and_async_middleware
 
-__all__ = ["bad_request", "csrf_failure", "not_found", "server_error", "shield"]
+__all__ = ["bad_request", "csrf_failure", "not_found", "policy", "server_error", "shield"]
 
 TOKEN_COOKIE = "twogate_lab_token"  # noqa: S105 - a name
 
 
-def shield(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+@sync_and_async_middleware
+def shield(get_response: Any) -> Any:
     """Middleware: the token, where there is one, and headers that bind the browser."""
+    if iscoroutinefunction(get_response):
+
+        async def async_middleware(request: HttpRequest) -> HttpResponseBase:
+            refusal = _enter(request)
+            return _bind(request, refusal or await get_response(request))
+
+        return async_middleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        request.csp_nonce = secrets.token_urlsafe(16)
-        response = _refusal(request) if settings.LAB_TOKEN else None
-        if response is None:
-            response = get_response(request)
-        _bind(response, request.csp_nonce)
-        return response
+        return _bind(request, _enter(request) or get_response(request))
 
     return middleware
+
+
+def _enter(request: HttpRequest) -> HttpResponseBase | None:
+    request.csp_nonce = secrets.token_urlsafe(16)
+    return _refusal(request) if settings.LAB_TOKEN else None
 
 
 def _refusal(request: HttpRequest) -> HttpResponseBase | None:
@@ -61,18 +68,25 @@ def _fits(given: str) -> bool:
     return secrets.compare_digest(given.encode(), settings.LAB_TOKEN.encode())
 
 
-def _bind(response: HttpResponseBase, nonce: str) -> None:
-    # Frames: the Live page shows windows of a server on this machine.
-    policy = (
-        f"default-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:;"
-        " frame-src 'self' http://127.0.0.1:* http://localhost:*; frame-ancestors 'none';"
-        " base-uri 'none'; form-action 'self'; object-src 'none'"
+def policy(request: HttpRequest, *, frame_ancestors: str = "'none'") -> str:
+    """The content security policy of a page.
+
+    :param frame_ancestors: which pages may show it in a frame.
+    """
+    return (
+        f"default-src 'self'; style-src 'self' 'nonce-{request.csp_nonce}'; img-src 'self' data:;"
+        f" frame-ancestors {frame_ancestors}; base-uri 'none'; form-action 'self';"
+        " object-src 'none'"
     )
-    response.headers.setdefault("Content-Security-Policy", policy)
+
+
+def _bind(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault("Content-Security-Policy", policy(request))
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    return response
 
 
 def sorry(request: HttpRequest, title: str, text: str, status: int) -> HttpResponse:

@@ -57,6 +57,13 @@ DATABASES = {
         },
     }
 }
+# What is pushed to the windows of the Live page.
+TWOGATE_TOPICS = {
+    "allow": "twogate.lab.web.windows.may_subscribe",
+    "presence": "twogate.lab.web.windows.member",
+    "keep": 100,
+    "grace": 1,
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CSRF_COOKIE_NAME = "twogate_lab_csrf"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from django.urls import include, path
 from django.views.static import serve
 
@@ -13,11 +11,7 @@ _PAGES = ("watch", "many", "build", "practise", "recall", "live", "learner")
 
 urlpatterns = [
     path("", include("twogate.lab.web.pages.home")),
-    *(
-        path(f"{page}/", include(f"twogate.lab.web.pages.{page}"))
-        for page in _PAGES
-        if find_spec(f"twogate.lab.web.pages.{page}")
-    ),
+    *(path(f"{page}/", include(f"twogate.lab.web.pages.{page}")) for page in _PAGES),
     path("static/<path:path>", serve, {"document_root": HERE / "static"}, name="static"),
 ]
 handler400 = "twogate.lab.web.safety.bad_request"

@@ -1,0 +1,1 @@
+"""Build: exercises whose answers are programs, and the checks that run them."""
