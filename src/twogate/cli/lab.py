@@ -136,7 +136,7 @@ def _configure(known: argparse.Namespace) -> Config:
         "wsgi": "twogate.lab.web.wsgi:application",
         "asgi": "twogate.lab.web.asgi:application",
         "workers": 1,
-        "threads": 16,
+        "threads": 32,
         "access_logfile": "off",
         "log_level": "warning",
         "traceback": known.traceback,
