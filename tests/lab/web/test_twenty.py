@@ -16,7 +16,7 @@ ASKED = [question for question in all_questions() if question.kind == ONE][:LEAR
 
 
 def test_nothing_is_lost_and_nothing_is_mixed_up(new_page: NewPage) -> None:
-    pages = [new_page() for _ in range(LEARNERS)]
+    pages = [new_page(reduced_motion="reduce") for _ in range(LEARNERS)]
     for page, scenario in zip(pages, WATCHED, strict=True):
         page.goto("/watch/")
         page.locator(f"input[value={scenario}]").check(force=True)
