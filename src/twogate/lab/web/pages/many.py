@@ -63,15 +63,23 @@ _PRESETS: tuple[tuple[str, dict[str, Any]], ...] = (
 @require_safe
 def many(request: HttpRequest) -> HttpResponse:
     """The page."""
-    seen = progress.value(learners.of(request), "seen", "many", {})
     shown = {
         "presets": [{"title": title, "values": json.dumps(it)} for title, it in _PRESETS],
-        "chosen": seen.get("experiment", _PRESETS[0][1]),
+        "chosen": _chosen(progress.value(learners.of(request), "seen", "many")),
         "limits": LIMITS,
         "works": WORKS,
         "views": _views(),
     }
     return render(request, "lab/many.html", shown)
+
+
+def _chosen(seen: Any) -> dict[str, Any]:
+    """The settings of the last experiment, if it is one: what is kept may have been imported."""
+    last = seen.get("experiment") if isinstance(seen, dict) else None
+    try:
+        return check(last).plain() if isinstance(last, dict) else _PRESETS[0][1]
+    except Unfit:
+        return _PRESETS[0][1]
 
 
 def _views() -> dict[str, str]:
@@ -161,10 +169,12 @@ def _failure(sentence: str) -> dict[str, Any]:
 def _keep(learner: Learner, experiment: Experiment) -> None:
     """Remember that, and what, was tried."""
 
-    def once_more(seen: dict[str, Any]) -> dict[str, Any]:
-        return {"times": seen.get("times", 0) + 1, "experiment": experiment.plain()}
+    def once_more(seen: Any) -> dict[str, Any]:
+        times = seen.get("times") if isinstance(seen, dict) else None
+        times = times if isinstance(times, int) else 0
+        return {"times": times + 1, "experiment": experiment.plain()}
 
-    progress.change(learner, "seen", "many", once_more, {})
+    progress.change(learner, "seen", "many", once_more)
 
 
 urlpatterns = [path("", many, name="many"), path("run/", run, name="many-run")]
