@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from twogate.lab.moments import duration, key_moments
+from twogate.lab.moments import key_moments
 from twogate.lab.watching import SCENARIOS, watch
+from twogate.trace.story import duration
 
 CALLS = {("wsgi", "sync-call"), ("asgi", "async-call")}
 ASKED = {
@@ -67,11 +68,3 @@ def test_without_its_event_no_question_is_asked(documents: dict[str, Any]) -> No
             run["spans"] = run["spans"][:1]
             run["crossings"] = []
         assert key_moments(bare) == []
-
-
-@pytest.mark.parametrize(
-    ("microseconds", "words"),
-    [(12, "12 µs"), (1234, "1.23 ms"), (45678, "45.7 ms"), (2e6, "2.00 s")],
-)
-def test_durations(microseconds: float, words: str) -> None:
-    assert duration(microseconds) == words

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.trace.test_timeline import SEEN, recorded
 
+from twogate.trace.story import duration
 from twogate.trace.timeline import make_run
 
 
@@ -46,3 +48,11 @@ def test_the_moments_explain_the_crossings() -> None:
     assert "pages.page (view) needs a thread" in first["text"]
     assert "200 µs" in first["text"]
     assert first["span"] == 2
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "words"),
+    [(12, "12 µs"), (1234, "1.23 ms"), (45678, "45.7 ms"), (2e6, "2.00 s")],
+)
+def test_durations(microseconds: float, words: str) -> None:
+    assert duration(microseconds) == words

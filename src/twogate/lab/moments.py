@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Moment", "duration", "key_moments"]
+from twogate.trace.story import duration
+
+__all__ = ["Moment", "key_moments"]
 
 Plain: TypeAlias = dict[str, Any]
 
@@ -49,15 +51,6 @@ def key_moments(document: Plain) -> list[Plain]:
             if moment is not None:
                 found.append(moment)
     return [asdict(moment) for moment in sorted(found, key=lambda moment: moment.at_us)]
-
-
-def duration(microseconds: float) -> str:
-    """A time in words."""
-    if microseconds < 1000:
-        return f"{microseconds:.0f} µs"
-    if microseconds < 1e6:
-        return f"{microseconds / 1000:.{2 if microseconds < 1e4 else 1}f} ms"
-    return f"{microseconds / 1e6:.2f} s"
 
 
 def _spans(run: Plain, kind: str) -> Iterator[Plain]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, TypeAlias
 
+from twogate.trace.story import duration
+
 __all__ = ["render"]
 
 Document: TypeAlias = Mapping[str, Any]
@@ -106,14 +108,6 @@ def _footer(document: Document) -> str:
     return f"Made by twogate trace. {versions}"
 
 
-def _time(microseconds: float) -> str:
-    if microseconds < 1000:
-        return f"{microseconds:.0f} µs"
-    if microseconds < 1e6:
-        return f"{microseconds / 1000:.{1 if microseconds >= 1e4 else 2}f} ms"
-    return f"{microseconds / 1e6:.2f} s"
-
-
 # The top: a card for each run, and the way the request took.
 
 
@@ -132,7 +126,7 @@ def _card(run: Document, longest: float) -> str:
     refused = " refused" if run.get("refused") else ""
     return (
         f'<li class="card{refused}"><h2>{escape(run["title"])}</h2>'
-        f'<p class="big">{_time(run["duration_us"])}</p>'
+        f'<p class="big">{duration(run["duration_us"])}</p>'
         f'<div class="bar" aria-hidden="true"><span style="width:{share:.1f}%"></span></div>'
         f"<p>{escape(_outcome(run))}</p><dl>{rows}</dl></li>"
     )
@@ -181,7 +175,7 @@ def _stops(run: Document) -> Iterator[str]:
         if kinds and not spans:
             continue
         colour = f"var(--k-{kinds[0]})" if kinds else "var(--accent)"
-        notes = [_time(sum(own[span["id"]] for span in spans))] if kinds else []
+        notes = [duration(sum(own[span["id"]] for span in spans))] if kinds else []
         notes.append(_stop_note(title, run, spans))
         text = escape(", ".join(filter(None, notes)))
         yield f'<li style="--stop:{colour}">{title}<small>{text}</small></li>'
@@ -292,7 +286,7 @@ def _crossings(run: Document) -> str:
     rows = (
         _row(
             f"{each['from_thread']} → {each['to_thread']}", each["cause"], each["cause_kind"],
-            _time(each["at_us"]), _time(each["cost_us"]),
+            duration(each["at_us"]), duration(each["cost_us"]),
         )
         for each in run.get("crossings", ())
     )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-__all__ = ["moments", "table", "variables"]
+__all__ = ["duration", "moments", "table", "variables"]
 
 Plain: TypeAlias = dict[str, Any]
 
@@ -16,6 +16,15 @@ Plain: TypeAlias = dict[str, Any]
 _STEPS = ("protocol", "dispatch", "wait", "gateway", "handler", "middleware", "view", "response")
 #: Steps of the table at most.
 _MOST = 200
+
+
+def duration(microseconds: float) -> str:
+    """A time in words."""
+    if microseconds < 1000:
+        return f"{microseconds:.0f} µs"
+    if microseconds < 1e6:
+        return f"{microseconds / 1000:.{1 if microseconds >= 1e4 else 2}f} ms"
+    return f"{microseconds / 1e6:.2f} s"
 
 
 def _is_websocket(run: Plain) -> bool:
