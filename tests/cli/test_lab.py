@@ -46,7 +46,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
     )  # fmt: skip
     assert done.returncode == 1
-    assert f"The lab cannot use {folder}: File exists" in done.stderr
+    assert f"The lab cannot start: File exists: {folder}" in done.stderr
     assert "--data" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -91,7 +91,7 @@ def run(known: argparse.Namespace) -> int:
     os.environ["TWOGATE_LAB_DATA"] = str(folder)
     os.environ["TWOGATE_LAB_TOKEN"] = token
     os.environ["DJANGO_SETTINGS_MODULE"] = "twogate.lab.web.settings"
-    _prepare(folder)
+    _prepare()
     logs.configure(config)
     tell = partial(_tell, token, not known.no_browser)
     return supervisor.serve(config, load=LOADER, observer=logs.make_observer, announce=tell)
@@ -152,7 +152,7 @@ def _folder(known: argparse.Namespace) -> Path:
     return default_folder()
 
 
-def _prepare(folder: Path) -> None:
+def _prepare() -> None:
     """Have the folder and its database made.
 
     :raises ProjectError: that does not work, or a package is missing.
@@ -161,9 +161,8 @@ def _prepare(folder: Path) -> None:
         [sys.executable, "-m", PREPARE], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        message = f"The lab cannot use {folder}: {said[-1] if said else 'no reason was given'}"
-        raise ProjectError(message, "Give another folder by --data, or mend what it says.")
+        *_, message, mend = ("no reason was given", "", *done.stderr.strip().splitlines())
+        raise ProjectError(f"The lab cannot start: {message}", mend)
 
 
 def _tell(

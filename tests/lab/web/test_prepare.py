@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 
-def prepare(folder: Path) -> subprocess.CompletedProcess[str]:
-    source = str(Path(__file__).parents[3] / "src")
+def prepare(folder: Path, first: str = "") -> subprocess.CompletedProcess[str]:
+    source = f"{first}{os.pathsep}{Path(__file__).parents[3] / 'src'}"
     return subprocess.run(
         [sys.executable, "-m", "twogate.lab.web.prepare"],
         env={**os.environ, "PYTHONPATH": source, "TWOGATE_LAB_DATA": str(folder)},
@@ -27,13 +27,20 @@ def test_twice_is_as_good_as_once(tmp_path: Path) -> None:
         assert database.execute("SELECT count(*) FROM lab_progress").fetchone() == (0,)
 
 
-def test_what_cannot_be_used_is_named_in_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_named_and_mended(tmp_path: Path) -> None:
     (tmp_path / "lab.sqlite3").write_text("this is no database, whatever its name may say")
     done = prepare(tmp_path)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "lab.sqlite3" in done.stderr
+    message, mend = done.stderr.splitlines()
+    assert "lab.sqlite3" in message and "--data" in mend
     (tmp_path / "file").write_text("")
     done = prepare(tmp_path / "file")
     assert done.returncode == 1
-    assert done.stderr == f"File exists: {tmp_path / 'file'}\n"
+    assert done.stderr.startswith(f"File exists: {tmp_path / 'file'}\n")
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fsrs.py").write_text("raise ModuleNotFoundError(name='fsrs')")
+    done = prepare(tmp_path / "data", first=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "fsrs is not installed.\npip install 'twogate[lab]' brings it.\n"

@@ -9,27 +9,34 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from importlib import import_module
 from pathlib import Path
 
 __all__ = ["main"]
+
+#: What the pages need beyond Twogate's own dependencies.
+PACKAGES = ("django", "channels", "fsrs", "pygments")
 
 
 def main() -> int:
     """Prepare the folder that ``TWOGATE_LAB_DATA`` names.
 
-    :return: the exit status; what failed is on standard error, in one line.
+    :return: the exit status; on standard error are what failed and what to do, a line each.
     """
     from twogate.lab.web.folder import make_folder
 
     folder = Path(os.environ["TWOGATE_LAB_DATA"])
     os.environ["DJANGO_SETTINGS_MODULE"] = "twogate.lab.web.settings"
     try:
+        for package in PACKAGES:
+            import_module(package)
         make_folder(folder)
         _migrate()
-    except OSError as error:
-        return _fail(f"{error.strerror}: {error.filename}")
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed; pip install 'twogate[lab]' brings it.")
+        return _fail(f"{error.name} is not installed.", "pip install 'twogate[lab]' brings it.")
+    except OSError as error:
+        what = f"{error.strerror}: {error.filename or folder}"
+        return _fail(what, "Give another folder by --data, or mend that.")
     return 0
 
 
@@ -45,8 +52,8 @@ def _migrate() -> None:
         raise OSError(0, f"the database cannot be used ({error})", "lab.sqlite3") from error
 
 
-def _fail(message: str) -> int:
-    print(message, file=sys.stderr)  # noqa: T201 - its reader is the command
+def _fail(message: str, mend: str) -> int:
+    print(message, mend, sep="\n", file=sys.stderr)  # noqa: T201 - its reader is the command
     return 1
 
 
