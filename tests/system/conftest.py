@@ -7,6 +7,7 @@ A missing part is a failure, never a skip.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -205,12 +206,25 @@ def start_project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def _wagtail(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once in a process: Wagtail has hundreds of migrations."""
-    folder = tmp_path_factory.mktemp("wagtail")
+    """Made once for all processes of a test run: Wagtail has hundreds of migrations."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # which the processes share
+    folder, ready = base / "wagtail", base / "wagtail-ready"
+    with (base / "wagtail-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # one that was not finished
+            _make_wagtail(folder)
+            ready.touch()
+    return folder
+
+
+def _make_wagtail(folder: Path) -> None:
+    folder.mkdir()
     run([sys.executable, "-m", "wagtail.bin.wagtail", "start", "mysite", "."], folder)
     for command in (["migrate", "--verbosity=0"], ["createsuperuser", "--noinput"]):
         run([sys.executable, "manage.py", *command], folder, **ACCOUNT)
-    return folder
 
 
 @pytest.fixture
