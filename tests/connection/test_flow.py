@@ -56,7 +56,7 @@ def read_slowly(client: Client, size: int) -> int:
         left -= (count := client.file.readinto(buffer))
         assert count
         turn += 1
-        if turn % 256 == 0:
+        if turn % 1024 == 0:
             time.sleep(0.002)
             peak = max(peak, memory())
     return peak
