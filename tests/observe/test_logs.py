@@ -334,8 +334,14 @@ def test_the_tree_writes_time_process_and_level(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_projects_logging_does_not_silence_the_tree() -> None:
     child = logging.getLogger("twogate.error")
-    with tree():
-        logging.config.dictConfig({"version": 1})  # disables loggers that exist
-        assert child.disabled
-        enable()
-        assert not child.disabled
+    loggers = [one for one in logging.root.manager.loggerDict.values() if hasattr(one, "disabled")]
+    before = [logger.disabled for logger in loggers]
+    try:
+        with tree():
+            logging.config.dictConfig({"version": 1})  # disables loggers that exist
+            assert child.disabled
+            enable()
+            assert not child.disabled
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):  # those of other tests, too
+            logger.disabled = disabled

@@ -47,6 +47,26 @@ def _install() -> None:
     sys.addaudithook(_audit)  # for good: there is no way to take one away
 
 
+@contextmanager
+def _logging_all() -> Iterator[None]:
+    """Within the block Django's loggers log, whatever an earlier test has made of them."""
+    names = ("django", "django.request", "django.security", "django.template", "django.server")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.level, logger.disabled, logger.propagate) for logger in loggers]
+    disabled = logging.root.manager.disable
+    try:
+        logging.disable(logging.NOTSET)
+        for logger in loggers:
+            logger.setLevel(logging.DEBUG)
+            logger.disabled, logger.propagate = False, True
+        yield
+    finally:
+        logging.disable(disabled)
+        for logger, (level, off, propagate) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.disabled, logger.propagate = off, propagate
+
+
 class Tripwire(logging.Handler):
     """Guards functions; once :meth:`stretched`.
 
@@ -92,6 +112,7 @@ class Tripwire(logging.Handler):
         logger.addHandler(self)
         try:
             with (
+                _logging_all(),
                 mock.patch.object(Template, "render", self._seeing(Template.render)),
                 mock.patch.object(EmailMessage, "send", self._seeing(EmailMessage.send)),
                 # Where it is made: there is middleware that catches everything.
