@@ -233,8 +233,8 @@ def wagtail_project(_wagtail: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_wagtail, tmp_path / "wagtail"))
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
     """Chromium, as the distribution packages it, else the one that Playwright installed.
 
     For one test only: while Playwright is up, its event loop counts as running in this thread, and
@@ -242,9 +242,16 @@ def browser() -> Iterator[Browser]:
     """
     found = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """See :func:`chromium`."""
+    with chromium() as launched:
+        yield launched
 
 
 class Console:

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,8 +26,8 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_ope
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from tests.system.conftest import BROWSER_FLAGS, BROWSER_NAMES, Console, environment
+from playwright.sync_api import Browser, BrowserContext, Page
+from tests.system.conftest import Console, chromium, environment
 
 START_TIMEOUT = 30.0
 _AXE = Axe()
@@ -101,12 +100,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    """Chromium, as the distribution packages it, else the one that Playwright installed."""
-    found = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
-        yield chromium
-        chromium.close()
+    """Chromium, for one test."""
+    with chromium() as launched:
+        yield launched
 
 
 class Visitor:
